@@ -1,1 +1,1 @@
-
+"""Patterns: what repeats in a dataflow graph and is worth a circuit."""
