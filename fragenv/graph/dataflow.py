@@ -11,7 +11,7 @@ from types import MappingProxyType
 import networkx as nx
 
 from fragenv.errors import ModelError
-from fragenv.graph.operators import OpKind, Operator
+from fragenv.graph.operators import Operator, OpKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +63,7 @@ class DataflowGraph:
             producer[op.output] = op.name
         if not by_name:
             raise ModelError(name, "the graph has no operator to run on the chip")
-        graph = nx.MultiDiGraph(name=name)
-        for op in by_name.values():
-            graph.add_node(op.name, op=op)
-        for op in by_name.values():
-            for slot, tensor in enumerate(op.inputs):
-                if tensor in producer:
-                    graph.add_edge(producer[tensor], op.name, tensor=tensor, slot=slot)
-                elif tensor not in self.inputs:
-                    raise ModelError(name, f"nothing produces input '{tensor}'", op.name, op.kind)
+        graph = self._connect(by_name, producer)
         for tensor in (*self.inputs, *self.outputs, *producer):
             if tensor not in self.tensors:
                 raise ModelError(name, f"tensor '{tensor}' has no shape")
@@ -87,6 +79,22 @@ class DataflowGraph:
         self.nx: nx.MultiDiGraph = nx.freeze(graph)
         self.operators: tuple[Operator, ...] = tuple(by_name[n] for n in order)
         self.producer: Mapping[str, str] = MappingProxyType(producer)
+
+    def _connect(
+        self, by_name: Mapping[str, Operator], producer: Mapping[str, str]
+    ) -> nx.MultiDiGraph:
+        graph = nx.MultiDiGraph(name=self.name)
+        for op in by_name.values():
+            graph.add_node(op.name, op=op)
+        for op in by_name.values():
+            for slot, tensor in enumerate(op.inputs):
+                if tensor in producer:
+                    graph.add_edge(producer[tensor], op.name, tensor=tensor, slot=slot)
+                elif tensor not in self.inputs:
+                    raise ModelError(
+                        self.name, f"nothing produces input '{tensor}'", op.name, op.kind
+                    )
+        return graph
 
     def __repr__(self) -> str:
         return f"DataflowGraph({self.name!r}, {len(self.operators)} operators, {self.macs:,} MACs)"

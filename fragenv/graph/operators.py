@@ -57,7 +57,9 @@ class LoopNest:
             if getattr(self, name) < 1:
                 raise ValueError(f"loop bound {name} must be at least 1, got {getattr(self, name)}")
         if self.c % self.groups or self.k % self.groups:
-            raise ValueError(f"channels c={self.c}, k={self.k} do not divide into {self.groups} groups")
+            raise ValueError(
+                f"channels c={self.c}, k={self.k} do not divide into {self.groups} groups"
+            )
 
     @property
     def macs(self) -> int:
@@ -79,7 +81,7 @@ class Operator:
     #: int32 biases (4 bytes per output channel), 0 for operators without
     bias_bytes: int = 0
     #: kind-specific scalars, sorted (name, value): clip min/max, lrn size/alpha/beta/bias,
-    #: avgpool count_include_pad, concat axis
+    #: avgpool count_include_pad, softmax log
     attributes: tuple[tuple[str, float], ...] = field(default=())
 
     @property
