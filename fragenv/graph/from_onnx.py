@@ -1,0 +1,129 @@
+"""Import of ONNX files, float or quantised (QDQ and QOperator forms)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from fragenv.graph.builder import GraphBuilder, Shape, Value
+from fragenv.graph.dataflow import DataflowGraph
+from fragenv.graph.onnx_file import OnnxFile, node_name
+from fragenv.graph.onnx_float import HANDLERS as FLOAT_HANDLERS
+from fragenv.graph.onnx_quantised import HANDLERS as QUANTISED_HANDLERS
+from fragenv.graph.onnx_scope import DATA_INPUTS, Call, Scope
+from fragenv.graph.refused import RefusedError
+
+_HANDLERS = {**FLOAT_HANDLERS, **QUANTISED_HANDLERS}
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxImport:
+    """A graph with what ``load_parameters`` needs to find its numbers in the file."""
+
+    graph: DataflowGraph
+    scope: Scope
+
+
+def from_onnx(
+    path: str | Path, batch: int = 1, dims: Mapping[str, int] | None = None
+) -> DataflowGraph:
+    """The dataflow graph of one frame of an ONNX file.
+
+    The first axis of every input is the batch and is stripped: tensors are per frame. Operators
+    are called after the file's nodes, tensors after its values. Nothing of the file is executed,
+    and external data is only looked at if it lies in the model's folder.
+
+    Args:
+        path: the ``.onnx`` file.
+        batch: size of a dynamic batch axis while shapes are inferred. It matters only for files
+            whose reshapes have a certain batch built in.
+        dims: sizes for other dynamic axes, by their names in the file.
+
+    Raises:
+        ModelError: the file is damaged or holds something the chip cannot run; the message names
+            file, node, operator and the way out.
+    """
+    return import_onnx(path, batch, dims).graph
+
+
+def import_onnx(
+    path: str | Path, batch: int = 1, dims: Mapping[str, int] | None = None
+) -> OnnxImport:
+    """``from_onnx`` with the names of scales, weights and biases; see there."""
+    file = OnnxFile(path, batch, dims or {})
+    scope = Scope(file, GraphBuilder())
+    for name, shape in file.inputs.items():
+        scope.begin(name, shape)
+    needed = _needed(file)
+    for node in file.nodes:
+        if needed.isdisjoint(node.output) or _is_constant(file, node):
+            continue
+        _import_node(scope, node)
+    try:
+        outputs = [scope.value(name) for name in file.outputs]
+    except RefusedError as error:
+        raise file.error(str(error)) from error
+    return OnnxImport(scope.builder.finish(Path(path).stem, outputs), scope)
+
+
+def _import_node(scope: Scope, node: onnx.NodeProto) -> None:
+    file = scope.file
+    domain = "" if node.domain == "ai.onnx" else node.domain
+    handler = _HANDLERS.get((domain, node.op_type))
+    if handler is None:
+        raise file.error(_unsupported(domain, node.op_type), node)
+    try:
+        value = handler(scope, Call(file, node))
+        _check_inferred(scope, node, value)
+    except (RefusedError, ValueError, IndexError, KeyError) as error:
+        raise file.error(_reason(error), node) from error
+    scope.bind(node.output[0], value)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RefusedError):
+        return str(error)
+    return f"the node is malformed ({error}); check the file with onnx.checker"
+
+
+def _unsupported(domain: str, operator: str) -> str:
+    if operator == "ConvTranspose":
+        return "transposed convolutions are not supported; use a convolution after upsampling"
+    where = f" of domain '{domain}'" if domain else ""
+    return f"this operator{where} is not supported; replace it or cut the model before it"
+
+
+def _check_inferred(scope: Scope, node: onnx.NodeProto, value: Value) -> None:
+    """The builder and ONNX compute shapes independently; they have to agree."""
+    inferred: Shape | None = scope.file.inferred.get(node.output[0])
+    if inferred is not None and inferred != (scope.batch, *value.shape):
+        raise RefusedError(
+            f"its output is {(scope.batch, *value.shape)}, but ONNX infers {inferred}; "
+            "if the file has a fixed batch built in, give it as batch"
+        )
+
+
+def _is_constant(file: OnnxFile, node: onnx.NodeProto) -> bool:
+    return all(file.is_constant(name) for name in node.output if name)
+
+
+def _needed(file: OnnxFile) -> set[str]:
+    """Values that the outputs depend on through data, not through shapes."""
+    needed: set[str] = set()
+    queue = list(file.outputs)
+    while queue:
+        name = queue.pop()
+        if name in needed or file.is_constant(name):
+            continue
+        needed.add(name)
+        node = file.producer.get(name)
+        if node is not None:
+            queue += [n for n in node.input[: DATA_INPUTS.get(node.op_type)] if n]
+    for node in file.nodes:
+        extra = [name for name in node.output[1:] if name in needed]
+        if extra and node_name(node):
+            raise file.error(f"its output '{extra[0]}' is not supported; use the first only", node)
+    return needed
