@@ -114,7 +114,7 @@ class _Cones:
             tensor = cluster[-1].output
             readers = graph.consumers[tensor]
             self.readers.append(frozenset(home[r] for r in readers if r in home))
-            chip_only = len(readers) > 0 and all(r in home for r in readers)
+            chip_only = all(r in home for r in readers)
             if chip_only and tensor not in graph.outputs and self.kinds[i] is not OpKind.CONCAT:
                 for reader in self.readers[i]:
                     if self.kinds[reader] is not OpKind.CONCAT:
@@ -139,10 +139,11 @@ class _Cones:
 
     def _may_grow(self, cone: frozenset[int]) -> bool:
         """False if neither ``cone`` nor any larger one can be a task."""
-        if sum(len(self.clusters[i]) for i in cone) > self.max_operators:
-            return False
         count = Counter(_stage(self.kinds[i]) for i in cone)
-        if any(count[stage] > self.max_macs for stage in ("mac", "pool", "add")):
+        macs = max(count["mac"], count["pool"], count["add"])
+        missing = macs - count["mac"] if macs > 1 else 0
+        size = missing + sum(len(self.clusters[i]) for i in cone)
+        if macs > self.max_macs or size > self.max_operators:
             return False
         return max(self._levels(cone).values()) <= self.max_depth
 

@@ -20,9 +20,10 @@ from fragenv.patterns.pattern import external_inputs, label, mac_operator, outpu
 MACS = {OpKind.CONV, OpKind.GEMM}
 POOLS = {OpKind.MAXPOOL, OpKind.AVGPOOL, OpKind.GLOBALAVG}
 ACTIVATIONS = {OpKind.RELU, OpKind.CLIP}
-#: weighted towards what real networks are made of
+#: weighted towards what real networks are made of, so that fused patterns come up often
 KINDS = [
-    *[OpKind.CONV, OpKind.RELU, OpKind.ADD] * 3,
+    *[OpKind.ADD] * 6,
+    *[OpKind.CONV, OpKind.RELU, OpKind.MAXPOOL] * 3,
     *[k for k in OpKind if k is not OpKind.SOFTMAX],
 ]
 
@@ -41,18 +42,27 @@ def build(operators: list[Operator], outputs: set[str]) -> DataflowGraph:
 def graphs(draw: st.DrawFn, most: int = 7) -> DataflowGraph:
     """Random graphs of up to ``most`` operators; unread tensors are outputs, others may be."""
     operators: list[Operator] = []
+    unread: list[str] = []
     for i in range(draw(st.integers(1, most))):
         kind = draw(st.sampled_from(KINDS))
         arity = {OpKind.ADD: 2, OpKind.CONCAT: 2}.get(kind, 1)
         known = ["x", *(op.output for op in operators)]
-        # the latest tensors more often, so that chains and diamonds come up
-        read = [known[max(0, len(known) - 1 - draw(st.integers(0, 3)))] for _ in range(arity)]
-        operators.append(make(f"n{i}", kind, tuple(read), draw(st.sampled_from([1, 3]))))
+        # mostly tensors that nobody reads yet: cones end where a tensor has a second reader
+        read = [
+            draw(st.sampled_from(unread if unread and draw(st.integers(0, 3)) else known))
+            for _ in range(arity)
+        ]
+        operators.append(make(f"n{i}", kind, tuple(read), draw(st.sampled_from([1, 1, 3]))))
+        unread = [t for t in (*unread, f"n{i}.out") if t not in read]
     if draw(st.booleans()):
-        operators.append(make("host", OpKind.SOFTMAX, (operators[-1].output,)))
-    unread = {op.output for op in operators} - {t for op in operators for t in op.inputs}
-    extra = draw(st.sets(st.sampled_from([op.output for op in operators]), max_size=1))
-    return build(operators, unread | extra)
+        read = [draw(st.sampled_from([op.output for op in operators]))]
+        operators.append(make("host", OpKind.SOFTMAX, tuple(read)))
+        unread = [t for t in (*unread, "host.out") if t not in read]
+    # now and then a result that nobody fetches, or one that the graph goes on to use
+    made = [op.output for op in operators]
+    extra = draw(st.sets(st.sampled_from(made), max_size=1)) if draw(st.booleans()) else set()
+    dead = set(unread[:-1]) if draw(st.integers(0, 3)) == 0 else set()
+    return build(operators, (set(unread) - dead) | extra)
 
 
 def leaves(graph: DataflowGraph, name: str, inside: set[str]) -> bool:
@@ -141,7 +151,7 @@ def same(graph: DataflowGraph, a: frozenset[str], b: frozenset[str]) -> bool:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(graphs(), st.integers(1, 3))
 def test_mine__equals_naive_enumeration(graph: DataflowGraph, max_depth: int) -> None:
     mined = mine(graph, max_depth)
@@ -244,6 +254,65 @@ def test_mine__residual_block() -> None:
     assert deeper == {f"{conv}+relu+{conv}", f"{conv}+relu+{conv}+add+relu"}
     fused = next(m for m in mine(graph) if m.pattern.name == f"{conv}+add+relu").occurrences[0]
     assert external_inputs(graph, fused) == ("r1.out", "x")
+
+
+def places(graph: DataflowGraph, max_depth: int) -> list[str]:
+    found = (o.operators for m in mine(graph, max_depth) for o in m.occurrences)
+    return sorted(" ".join(sorted(names)) for names in found)
+
+
+def test_mine__parallel_convolutions_fuse_from_depth_2_on() -> None:
+    """A fragment of depth 1 has one array, so that it holds one of the two branches."""
+    operators = [
+        make("a", OpKind.CONV, ("x",), 3),
+        make("b", OpKind.CONV, ("x",)),
+        make("sum", OpKind.ADD, ("a.out", "b.out")),
+    ]
+    graph = build(operators, {"sum.out"})
+    assert places(graph, 1) == ["a", "a sum", "b", "b sum", "sum"]
+    assert places(graph, 2) == ["a", "a b sum", "a sum", "b", "b sum", "sum"]
+
+
+def test_mine__depth_counts_the_longest_path() -> None:
+    """The identity around ``b`` does not make the block of ``a``, ``b`` and ``c`` less deep."""
+    operators = [
+        make("a", OpKind.CONV, ("x",), 3),
+        make("b", OpKind.CONV, ("a.out",), 3),
+        make("sum", OpKind.ADD, ("a.out", "b.out")),
+        make("c", OpKind.CONV, ("sum.out",), 3),
+    ]
+    graph = build(operators, {"c.out"})
+    depth_2 = ["a", "a b sum", "b", "b c sum", "b sum", "c", "sum"]
+    assert places(graph, 2) == depth_2
+    assert places(graph, 3) == sorted([*depth_2, "a b c sum"])
+
+
+def test_mine__concatenation_is_alone() -> None:
+    operators = [
+        make("a", OpKind.CONV, ("x",)),
+        make("b", OpKind.CONV, ("x",)),
+        make("join", OpKind.CONCAT, ("a.out", "b.out")),
+        make("r", OpKind.RELU, ("join.out",)),
+    ]
+    assert places(build(operators, {"r.out"}), 2) == ["a", "b", "join", "r"]
+
+
+def test_mine__operators_play_the_parts_of_the_pattern() -> None:
+    """The same branches in another order: one pattern, its operators in the pattern's order."""
+    operators = []
+    for i, first, second in ((0, 1, 3), (1, 3, 1)):
+        source = "x" if i == 0 else "sum0.out"
+        operators += [
+            make(f"a{i}", OpKind.CONV, (source,), first),
+            make(f"b{i}", OpKind.CONV, (source,), second),
+            make(f"sum{i}", OpKind.ADD, (f"a{i}.out", f"b{i}.out")),
+        ]
+    graph = build(operators, {"sum1.out"})
+    fused = next(m for m in mine(graph, 2) if len(m.pattern.kinds) == 3)
+    assert [o.operators for o in fused.occurrences] in (
+        [("a0", "b0", "sum0"), ("b1", "a1", "sum1")],
+        [("b0", "a0", "sum0"), ("a1", "b1", "sum1")],
+    )
 
 
 def test_mine__shared_tensor_stays_outside() -> None:
