@@ -132,17 +132,31 @@ class OnnxFile:
         return first
 
     def _dequantise(self, node: onnx.NodeProto, integers: Array) -> Array:
-        scale, zero = self.scale_and_zero(node.input[1], node.input[2:], integers.shape, node)
+        scale, zero = self.scale_and_zero(node, integers.shape)
         return (integers.astype(np.float64) - zero) * scale
 
-    def scale_and_zero(
-        self, scale: str, zero: Any, shape: Shape, node: onnx.NodeProto
-    ) -> tuple[Array, Array]:
-        """Scale and zero point of a quantised constant, each broadcast to ``shape``."""
-        axis = int(attributes(node).get("axis", 1 if node.op_type == "DequantizeLinear" else 0))
-        scales = self.array(scale).astype(np.float64)
-        zeros = self.array(zero[0]).astype(np.int64) if zero and zero[0] else np.zeros((), np.int64)
-        return _along(scales, shape, axis), _along(zeros, shape, axis)
+    def scale_and_zero(self, node: onnx.NodeProto, shape: Shape) -> tuple[Array, Array]:
+        """Scale and zero point of a constant's DequantizeLinear node, broadcast to ``shape``."""
+        axis = int(attributes(node).get("axis", 1))
+        zero = node.input[2] if len(node.input) > 2 else ""
+        return self.along(node.input[1], shape, axis), self.along(zero, shape, axis)
+
+    def along(self, name: str, shape: Shape, axis: int) -> Array:
+        """One number, or one for each index of ``axis``, broadcast to ``shape``; 0 for no name.
+
+        Raises:
+            ModelError: the constant has another number of elements.
+        """
+        values = self.array(name) if name else np.zeros((), np.int64)
+        form = [1] * len(shape)
+        if values.size != 1:
+            form[axis] = shape[axis]
+        if values.size != np.prod(form):
+            raise self.error(
+                f"'{name}' of shape {values.shape} does not give one number for each of "
+                f"{shape[axis]} channels; quantise per channel or per tensor"
+            )
+        return np.broadcast_to(values.reshape(form), shape)
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -286,12 +300,3 @@ def _constant_value(file: OnnxFile, node: onnx.NodeProto, given: Mapping[str, An
             if form in given:
                 return np.asarray(given[form], dtype=kind)
     raise file.error(f"constants of the form {sorted(given)} are not supported", node)
-
-
-def _along(values: Array, shape: Shape, axis: int) -> Array:
-    """One number, or one for each index of ``axis``, broadcast to ``shape``."""
-    if values.size == 1:
-        return np.broadcast_to(values.reshape(()), shape)
-    form = [1] * len(shape)
-    form[axis] = values.size
-    return np.broadcast_to(values.reshape(form), shape)

@@ -1,0 +1,132 @@
+"""Quantisation of float ONNX files with ONNX Runtime's static quantiser."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from fragenv.errors import ModelError
+from fragenv.models.export import whole_file
+
+_ACTIVATIONS = frozenset({"Relu", "Clip"})
+#: everything that the importer knows; the quantiser's own list lacks ReduceMean and LRN
+_QUANTISED = (
+    *("Conv", "Gemm", "MatMul", "Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool"),
+    *("ReduceMean", "Add", "Concat", "LRN", "Reshape", "Flatten", "Squeeze", "Unsqueeze"),
+    "Transpose",
+)
+
+
+def quantise_onnx(
+    float_path: str | Path, calibration: npt.NDArray[np.float32], output_path: str | Path
+) -> None:
+    """Write the int8 form of a float ONNX file: whole, or not at all.
+
+    QDQ form; weights int8, symmetric, one scale per output channel; activations int8, asymmetric,
+    one scale per tensor from the extremes over ``calibration``; biases int32. Batch normalisation
+    is folded first. An activation right after another operator shares its quantisation, so that
+    the accumulator is rounded once.
+
+    Args:
+        float_path: a float model with one input.
+        calibration: typical inputs, shape (n, *input_shape), n >= 1.
+        output_path: the file to write.
+
+    Raises:
+        ModelError: the model cannot be read or quantised, the calibration data does not fit it, or
+            the output cannot be written.
+    """
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    source = str(float_path)
+    if not Path(float_path).is_file():
+        raise ModelError(source, "there is no such file")
+    if len(calibration) == 0:
+        raise ModelError(source, "calibration data is empty; give at least one typical input")
+    with whole_file(output_path) as temporary, tempfile.TemporaryDirectory() as folder, _quiet():
+        folded = str(Path(folder) / "folded.onnx")
+        try:
+            quant_pre_process(source, folded, skip_symbolic_shape=True)
+            quantize_static(
+                folded,
+                str(temporary),
+                _Calibration(folded, calibration),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                weight_type=QuantType.QInt8,
+                activation_type=QuantType.QInt8,
+                op_types_to_quantize=list(_QUANTISED),
+                # keep each relu as a node: it is an operator of the graph
+                extra_options={"QDQKeepRemovableActivations": True},
+            )
+            model = onnx.load(str(temporary))
+        except Exception as error:  # ONNX Runtime raises its own and many built-in types
+            raise ModelError(source, f"cannot be quantised: {error}") from error
+        _merge_activations(model.graph)
+        onnx.save(model, str(temporary))
+
+
+class _Calibration:
+    """ONNX Runtime's protocol for calibration data: one batch at a time, then None."""
+
+    def __init__(self, path: str, data: npt.NDArray[np.float32]) -> None:
+        model_input = onnx.load(path, load_external_data=False).graph.input[0]
+        first = model_input.type.tensor_type.shape.dim[0]
+        size = first.dim_value or 1
+        batches = [data[i : i + size] for i in range(0, len(data) - size + 1, size)]
+        if not batches:
+            raise ValueError(f"{len(data)} calibration inputs do not fill a batch of {size}")
+        self._batches: Iterator[dict[str, Any]] = iter(
+            [{model_input.name: np.ascontiguousarray(batch, np.float32)} for batch in batches]
+        )
+
+    def get_next(self) -> dict[str, Any] | None:
+        return next(self._batches, None)
+
+
+def _merge_activations(graph: onnx.GraphProto) -> None:
+    """Take out the Q/DQ pair between an operator and the activation that alone follows it."""
+    producer = {name: node for node in graph.node for name in node.output}
+    readers: dict[str, int] = {}
+    for name in [name for node in graph.node for name in node.input]:
+        readers[name] = readers.get(name, 0) + 1
+    kept_outside = {value.name for value in graph.output}
+    for node in list(graph.node):
+        if node.op_type not in _ACTIVATIONS:
+            continue
+        after = producer.get(node.input[0])
+        if after is None or after.op_type != "DequantizeLinear":
+            continue
+        before = producer.get(after.input[0])
+        if before is None or before.op_type != "QuantizeLinear" or before.input[0] not in producer:
+            continue
+        chain = (before.input[0], before.output[0], after.output[0])
+        if any(readers[name] != 1 or name in kept_outside for name in chain):
+            continue
+        node.input[0] = before.input[0]
+        graph.node.remove(before)
+        graph.node.remove(after)
+    used = {name for node in graph.node for name in node.input}
+    for tensor in [tensor for tensor in graph.initializer if tensor.name not in used]:
+        graph.initializer.remove(tensor)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The quantiser advises about speed on x86 through the root logger, which does not apply."""
+    logger = logging.getLogger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
