@@ -110,7 +110,9 @@ class Chip:
 def preset_names() -> list[str]:
     """Names of the chips that ship with the package."""
     folder = files("fragenv.hardware") / "presets"
-    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
+    return sorted(
+        p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml")
+    )
 
 
 def chip_from_dict(data: dict[str, Any], origin: str) -> Chip:
@@ -124,7 +126,9 @@ def chip_from_dict(data: dict[str, Any], origin: str) -> Chip:
     if unknown:
         raise ChipError(f"{origin}: unknown field '{unknown[0]}'; known are {', '.join(types)}")
     for name, value in data.items():
-        wanted: tuple[type, ...] = {"int": (int,), "float": (int, float), "str": (str,)}[types[name]]  # type: ignore[index]
+        wanted: tuple[type, ...] = {"int": (int,), "float": (int, float), "str": (str,)}[
+            types[name]
+        ]  # type: ignore[index]
         if isinstance(value, bool) or not isinstance(value, wanted):
             raise ChipError(f"{origin}: field '{name}' must be of type {types[name]}")
     try:

@@ -49,15 +49,16 @@ def pixel_tiles(rows: int, cols: int) -> tuple[int, int, int]:
     return rows * parts, ceil_div(cols, parts), 0
 
 
-def array_cycles(blocks: int, rows: int, cols: int, lanes_in: int) -> int:
+def array_cycles(blocks: int, rows: int, cols: int, lanes_in: int, drains: bool = True) -> int:
     """Cycles of the array for ``blocks`` PI x PO weight blocks over rows x cols pixels.
 
     Each block takes a cycle per pixel, or PI cycles where there are fewer pixels than it takes to
-    shift in the next block; the first block's weights come before, the last tile drains after.
+    shift in the next block; the first block's weights come before. The last pixel tile drains
+    after, unless the RUN ends inside an output group and leaves its sums in the accumulators.
     """
     full, pixels, rest = pixel_tiles(rows, cols)
     beats = full * max(pixels, lanes_in) + (max(rest, lanes_in) if rest else 0)
-    return lanes_in + blocks * beats + (rest or pixels)
+    return lanes_in + blocks * beats + ((rest or pixels) if drains else 0)
 
 
 def vector_cycles(elements: int, window: int, lanes: int) -> int:

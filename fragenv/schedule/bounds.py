@@ -1,0 +1,76 @@
+"""Lower bounds that no schedule can beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fragenv.hardware.timing import ceil_div
+
+if TYPE_CHECKING:
+    from fragenv.schedule.problem import Choice, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class LowerBound:
+    """Bounds on a job of ``batch`` frames; ``latency_cycles`` is the largest of its three parts."""
+
+    #: multiply-accumulates over the chip's multipliers (roofline, Williams et al., CACM 2009)
+    compute_cycles: int
+    #: compulsory bytes over the DRAM's bytes per cycle
+    memory_cycles: int
+    #: the longest path through the graph, each operator at its fastest on any fragment of the library
+    path_cycles: int
+    #: every weight and input read once, every output written once
+    traffic_bytes: int
+
+    @property
+    def latency_cycles(self) -> int:
+        return max(1, self.compute_cycles, self.memory_cycles, self.path_cycles)
+
+
+def lower_bound(problem: Problem) -> LowerBound:
+    """The bounds of a problem. Inputs count only the rows that some window touches."""
+    graph, chip, batch = problem.graph, problem.chip, problem.batch
+    weights = sum(op.weight_bytes for op in problem.operators)
+    inputs = sum(_touched_input_bytes(problem, t) for t in range(problem.num_inputs))
+    outputs = sum(problem.tensor_bytes[t] for t in problem.required)
+    traffic = weights + inputs + outputs
+    compute = ceil_div(sum(op.macs for op in problem.operators) * batch, chip.multipliers)
+    fastest = {
+        problem.operators[options[0].node].name: min(_array_cycles(problem, c) for c in options)
+        for options in problem.choices
+        if options
+    }
+    finish: dict[str, int] = {}
+    for op in graph.operators:
+        before = max((finish[p] for p, _ in graph.nx.in_edges(op.name)), default=0)
+        finish[op.name] = before + fastest.get(op.name, 0)
+    return LowerBound(
+        compute_cycles=compute,
+        memory_cycles=ceil_div(traffic, chip.dram_bytes_per_cycle),
+        path_cycles=max(finish.values()),
+        traffic_bytes=max(1, traffic),
+    )
+
+
+def _array_cycles(problem: Problem, choice: Choice) -> int:
+    """Cycles that the array takes at least for one frame: a pixel per cycle and weight block."""
+    shape, fragment = choice.shape, problem.library[choice.fragment]
+    blocks = shape.blocks_per_group(fragment) * shape.output_groups(fragment)
+    return blocks * shape.pool.needed(shape.pool.rows_out) * shape.array_cols
+
+
+def _touched_input_bytes(problem: Problem, tensor: int) -> int:
+    """Bytes of a graph input that must be read: the least that any of its readers touches at
+    most, so the largest over its readers."""
+    most = 0
+    name = problem.tensors[tensor]
+    for options in problem.choices:
+        for choice in options:
+            for source in choice.shape.sources:
+                if source.tensor == name:
+                    window = choice.shape.window
+                    rows = window.touched(0, window.needed(window.rows_out))
+                    most = max(most, rows * source.row_bytes)
+    return most * problem.batch

@@ -1,0 +1,258 @@
+"""A Problem: graph, fragment library, chip and batch, with every choice the solver may make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fragenv.errors import FragenvError, InfeasibleError, Violation
+from fragenv.graph.dataflow import DataflowGraph
+from fragenv.graph.operators import Operator, OpKind
+from fragenv.hardware.chip import DEFAULT_CHIP, Chip, load_chip
+from fragenv.hardware.fragment import Fragment
+from fragenv.hardware.library import build_library
+from fragenv.hardware.timing import bind_cycles
+from fragenv.patterns.mine import mine
+from fragenv.schedule.bounds import LowerBound, lower_bound
+from fragenv.schedule.shape import TaskShape, task_shape
+from fragenv.schedule.steps import TaskPlan, plan_task
+from fragenv.schedule.tiling import Port, TaskSetting, Tiling, choose, tiling_ladder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fragenv.schedule.state import State
+
+#: fragments that may be bound at once; EVICT actions come first in the action space
+MAX_SLOTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One way to run an operator: the occurrence that starts there, the fragment, and whether the
+    output stays on the chip. Operators and tensors are indices into the problem's lists."""
+
+    node: int
+    operators: tuple[int, ...]
+    pattern: str
+    fragment: int
+    keep: bool
+    sources: tuple[int, ...]
+    output: int
+    shape: TaskShape
+
+
+class Problem:
+    """The decision problem. Immutable after construction but for caches.
+
+    Args:
+        graph: the network; concatenations move no data and are dissolved into their parts.
+        chip: a preset's name, the path of a TOML file, or a Chip.
+        batch: frames of a job, at least 1.
+        max_depth: multiply-accumulate operators that a pattern may hold on its critical path.
+
+    Raises:
+        InfeasibleError: an operator fits no fragment of the chip, or no tiling fits the buffer.
+        FragenvError: batch or depth out of range.
+    """
+
+    def __init__(
+        self,
+        graph: DataflowGraph,
+        chip: str | Path | Chip = DEFAULT_CHIP,
+        batch: int = 1,
+        max_depth: int = 1,
+    ) -> None:
+        if batch < 1:
+            raise FragenvError(f"batch must be at least 1, got {batch}")
+        if max_depth != 1:
+            raise FragenvError(
+                f"max_depth must be 1, got {max_depth}: fragments hold one "
+                "multiply-accumulate stage"
+            )
+        self.graph, self.chip, self.batch, self.max_depth = graph, load_chip(chip), batch, max_depth
+        self.port = Port(self.chip.dram_bytes_per_cycle, self.chip.dram_latency_cycles)
+        self.operators: tuple[Operator, ...] = tuple(
+            op for op in graph.chip_operators if op.kind is not OpKind.CONCAT
+        )
+        if not self.operators:
+            raise FragenvError(f"{graph.name}: no operator runs on the chip")
+        self.node_of = {op.name: i for i, op in enumerate(self.operators)}
+        self.parts = _parts(graph)
+        outputs = [op.output for op in self.operators]
+        inputs = [t for t in graph.inputs if t not in self.parts]
+        self.tensors: tuple[str, ...] = (*inputs, *outputs)
+        self.tensor_of = {t: i for i, t in enumerate(self.tensors)}
+        self.num_inputs = len(inputs)
+        #: bytes of all frames of each tensor
+        self.tensor_bytes = tuple(graph.tensors[t].bytes * batch for t in self.tensors)
+        #: tensors that each node reads, concatenations dissolved, without repetition
+        self.reads: tuple[tuple[int, ...], ...] = tuple(
+            tuple(dict.fromkeys(self.tensor_of[p] for t in op.inputs for p in self._parts_of(t)))
+            for op in self.operators
+        )
+        readers = [0] * len(self.tensors)
+        for read in self.reads:
+            for tensor in read:
+                readers[tensor] += 1
+        self.readers = tuple(readers)
+        self.required = frozenset(self._required_tensors())
+        self.choices: tuple[tuple[Choice, ...], ...] = ()
+        self.library: tuple[Fragment, ...] = ()
+        self._plans: dict[tuple[TaskShape, int, int, bool], tuple[Tiling, ...]] = {}
+        self._choose: dict[tuple[int, int, bool, int], TaskPlan | None] = {}
+        self._build_choices()
+        self.config_bytes = tuple(self.chip.config_bytes_of(f.area) for f in self.library)
+        self.bind_cycles = tuple(bind_cycles(b, self.chip) for b in self.config_bytes)
+        self.areas = tuple(f.area for f in self.library)
+        #: fragments that can stand in for fragment i: itself first
+        self.substitutes = tuple(
+            (i, *(j for j, g in enumerate(self.library) if j != i and g.subsumes(f)))
+            for i, f in enumerate(self.library)
+        )
+        self.bound: LowerBound = lower_bound(self)
+        self.num_choices = max(len(c) for c in self.choices)
+        #: EVICT per slot, then per node its choices and SPILL
+        self.num_actions = MAX_SLOTS + len(self.operators) * (self.num_choices + 1)
+
+    def __repr__(self) -> str:
+        return f"Problem({self.graph.name!r}, {self.chip.name!r}, batch={self.batch})"
+
+    def _parts_of(self, tensor: str) -> tuple[str, ...]:
+        return self.parts.get(tensor, (tensor,))
+
+    def _required_tensors(self) -> list[int]:
+        """Tensors that must end in DRAM: the graph's outputs and what the host reads."""
+        names = list(self.graph.outputs)
+        for op in self.graph.operators:
+            if op.kind is OpKind.SOFTMAX:
+                names += op.inputs
+        return [self.tensor_of[p] for t in names for p in self._parts_of(t) if p in self.tensor_of]
+
+    def _build_choices(self) -> None:
+        shapes: list[tuple[str, tuple[str, ...], TaskShape]] = []
+        for mined in mine(self.graph, self.max_depth):
+            for occurrence in mined.occurrences:
+                if any(name not in self.node_of for name in occurrence.operators):
+                    continue
+                shape = task_shape(self.graph, occurrence.operators, self.parts)
+                if shape is not None:
+                    shapes.append((mined.pattern.name, occurrence.operators, shape))
+        self.library = build_library([s for *_, s in shapes], self.chip, self.batch)
+        choices: list[list[Choice]] = [[] for _ in self.operators]
+        shapes.sort(key=lambda item: (-len(item[1]), item[0], item[1]))
+        if not shapes:
+            raise FragenvError(f"{self.graph.name}: no operator can run on a fragment")
+        for pattern, operators, shape in shapes:
+            nodes = tuple(self.node_of[name] for name in operators)
+            choices[nodes[0]] += self._choices_of(pattern, nodes, shape)
+        covered = {node for options in choices for c in options for node in c.operators}
+        for node, options in enumerate(choices):
+            # an activation that belongs to its producer has no choice of its own
+            if not options and node not in covered:
+                self._refuse(node, [s for _, ops, s in shapes if self.operators[node].name in ops])
+        self.choices = tuple(tuple(options) for options in choices)
+
+    def _choices_of(self, pattern: str, nodes: tuple[int, ...], shape: TaskShape) -> list[Choice]:
+        """The legal choices for one occurrence: fragments that implement it and have a tiling that
+        fits the buffer, with the output in DRAM, and on the chip where it fits too."""
+        result = []
+        output = self.tensor_of[self.operators[nodes[-1]].output]
+        sources = tuple(self.tensor_of[s.tensor] for s in (*shape.sources, *shape.residuals))
+        for index, fragment in enumerate(self.library):
+            if not fragment.implements(shape.stages):
+                continue
+            for keep in (False, True):
+                if keep and (output in self.required or not self.readers[output]):
+                    continue
+                choice = Choice(nodes[0], nodes, pattern, index, keep, sources, output, shape)
+                room = self.chip.buffer_bytes - (self.tensor_bytes[output] if keep else 0)
+                if room > 0 and self.ladder(choice, 0, room):
+                    result.append(choice)
+        return result
+
+    def _refuse(self, node: int, shapes: list[TaskShape]) -> None:
+        op = self.operators[node]
+        where = f"operator '{op.name}' ({op.kind}) on chip '{self.chip.name}'"
+        if not any(f.implements(s.stages) for f in self.library for s in shapes):
+            raise InfeasibleError(
+                Violation("no fragment fits", where, 1, 0, "fragments"),
+                "choose a chip with more multipliers, LUTs or local SRAM",
+            )
+        least = min(
+            (
+                tiling.sram_bytes
+                for f in self.library
+                for s in shapes
+                if f.implements(s.stages)
+                for tiling in tiling_ladder(
+                    TaskSetting(s, f, self.batch, 0, False), self.port, 1 << 60
+                )
+            ),
+        )
+        raise InfeasibleError(
+            Violation("tensor buffer too small", where, least, self.chip.buffer_bytes, "bytes"),
+            "choose a chip with more on-chip SRAM",
+        )
+
+    def ladder(self, choice: Choice, on_chip: int, sram_bytes: int) -> tuple[Tiling, ...]:
+        """The tilings for a choice with the given sources on the chip (bit i: source i)."""
+        key = (choice.shape, choice.fragment, on_chip, choice.keep)
+        found = self._plans.get(key)
+        if found is None:
+            setting = TaskSetting(
+                choice.shape, self.library[choice.fragment], self.batch, on_chip, choice.keep
+            )
+            found = tiling_ladder(setting, self.port, self.chip.buffer_bytes)
+            self._plans[key] = found
+        return tuple(t for t in found if t.sram_bytes <= sram_bytes) if found else found
+
+    def plan(self, choice: Choice, on_chip: int, sram_bytes: int) -> TaskPlan | None:
+        """The best plan whose working set fits ``sram_bytes``; None where none does."""
+        key = (id(choice), on_chip, choice.keep, sram_bytes)
+        if key not in self._choose:
+            tiling = choose(self.ladder(choice, on_chip, sram_bytes), sram_bytes, self.port)
+            setting = TaskSetting(
+                choice.shape, self.library[choice.fragment], self.batch, on_chip, choice.keep
+            )
+            self._choose[key] = None if tiling is None else plan_task(setting, tiling, self.port)
+        return self._choose[key]
+
+    def initial(self) -> State:
+        """The state before the first decision."""
+        from fragenv.schedule.state import initial_state
+
+        return initial_state(self)
+
+    def apply(self, state: State, action: int) -> State:
+        """The state after ``action``; ``state`` stays as it is.
+
+        Raises:
+            ValueError: the action is illegal in this state.
+        """
+        from fragenv.schedule.transition import apply
+
+        return apply(self, state, action)
+
+    def legal_actions(self, state: State) -> list[int]:
+        """The legal actions, in ascending order; empty when the state is finished."""
+        from fragenv.schedule.transition import legal_actions
+
+        return legal_actions(self, state)
+
+    def cost(self, state: State) -> float:
+        """The default cost: latency and traffic, each over its lower bound, added."""
+        return (
+            state.latency_cycles / self.bound.latency_cycles
+            + state.traffic_bytes / self.bound.traffic_bytes
+        )
+
+
+def _parts(graph: DataflowGraph) -> Mapping[str, tuple[str, ...]]:
+    """Concatenated tensor -> the tensors it consists of, concatenations of concatenations too."""
+    parts: dict[str, tuple[str, ...]] = {}
+    for op in graph.operators:
+        if op.kind is OpKind.CONCAT:
+            parts[op.output] = tuple(p for t in op.inputs for p in parts.get(t, (t,)))
+    return parts

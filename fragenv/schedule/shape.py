@@ -1,0 +1,273 @@
+"""The shape of a task: what an occurrence reads, computes and writes, for any fragment.
+
+A task is a chain: an optional array operator (convolution, fully connected, depthwise), then an
+addition and a pool in the order of the graph, activations anywhere. Its rows stream through it:
+input rows -> array rows -> output rows, each stage keeping the rows its next window still needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fragenv.graph.dataflow import DataflowGraph
+from fragenv.graph.operators import ACTIVATION_KINDS, POOL_KINDS, Operator, OpKind
+from fragenv.hardware.fragment import Fragment, Stage, stages_of
+from fragenv.hardware.timing import RUN_OVERHEAD_CYCLES, array_cycles, ceil_div, vector_cycles
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A window sliding down ``rows_in`` rows to make ``rows_out``: kernel extent (dilated),
+    stride, padding above."""
+
+    rows_in: int
+    rows_out: int
+    extent: int = 1
+    stride: int = 1
+    padding: int = 0
+
+    def needed(self, rows_out: int) -> int:
+        """Input rows [0, n) that the output rows [0, rows_out) need; n never exceeds rows_in."""
+        if rows_out == 0:
+            return 0
+        return max(0, min(self.rows_in, (rows_out - 1) * self.stride - self.padding + self.extent))
+
+    def touched(self, first: int, last: int) -> int:
+        """How many of the input rows [first, last) any window reads: all, unless the stride skips
+        some."""
+        if self.stride <= self.extent:
+            return last - first
+
+        def below(row: int) -> int:
+            full, rest = divmod(row + self.padding, self.stride)
+            return full * self.extent + min(rest, self.extent)
+
+        return below(last) - below(first)
+
+    def live_rows(self, rows_out: int) -> int:
+        """Input rows that must be there at once for ``rows_out`` output rows."""
+        return min(self.rows_in, (rows_out - 1) * self.stride + self.extent)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A tensor that a task reads: rows x row_bytes per frame."""
+
+    tensor: str
+    rows: int
+    row_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskShape:
+    """Everything that timing and traffic of a task depend on, without names of operators.
+
+    ``k`` output channels, ``c`` input channels, ``groups`` and the r x s kernel are those of the
+    array operator (k = c = channels and r = s = 1 where there is none).
+    """
+
+    array: Stage | None
+    k: int
+    c: int
+    groups: int
+    kernel: int
+    array_cols: int
+    window: Window
+    pool: Window
+    #: window elements of the pool per output element, 0 without a pool
+    pool_window: int
+    #: vector passes over the array rows that are not hidden behind the array (see ``run_cycles``)
+    vector_passes: int
+    out_cols: int
+    stages: frozenset[Stage]
+    sources: tuple[Source, ...]
+    residuals: tuple[Source, ...]
+    #: whether residual rows are counted in array rows (added before the pool) or output rows
+    residual_before_pool: bool
+
+    @property
+    def out_rows(self) -> int:
+        return self.pool.rows_out
+
+    @property
+    def out_row_bytes(self) -> int:
+        return self.out_cols * self.k
+
+    @property
+    def out_bytes(self) -> int:
+        """Bytes of one frame of the output."""
+        return self.out_rows * self.out_row_bytes
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one frame."""
+        if self.array is None:
+            return 0
+        return (
+            self.k * (self.c // self.groups) * self.kernel * self.window.rows_out * self.array_cols
+        )
+
+    @property
+    def weight_bytes(self) -> int:
+        return self.k * (self.c // self.groups) * self.kernel if self.array else 0
+
+    def blocks_per_group(self, fragment: Fragment) -> int:
+        """Weight blocks that one group of ``lanes_out`` output channels takes."""
+        if self.array is Stage.MAC:
+            return ceil_div(self.c // self.groups, fragment.lanes_in) * self.kernel
+        return self.kernel if self.array else 0
+
+    def output_groups(self, fragment: Fragment) -> int:
+        """Groups of at most ``lanes_out`` output channels; never across convolution groups."""
+        if self.array is Stage.MAC:
+            return self.groups * ceil_div(self.k // self.groups, fragment.lanes_out)
+        return ceil_div(self.k, fragment.lanes_out)
+
+    def weight_prefix(self, blocks: int, fragment: Fragment) -> int:
+        """Bytes of the first ``blocks`` weight blocks.
+
+        Blocks are stored one after the other in the order [output group][input group][r][s]; each
+        holds only its valid rows and columns, so that nothing is padded.
+        """
+        if self.array is None:
+            return 0
+        group, rest = divmod(blocks, self.blocks_per_group(fragment))
+        if self.array is Stage.DEPTHWISE:
+            channels = min(group * fragment.lanes_out, self.k)
+            partial = min(fragment.lanes_out, self.k - channels) * rest if rest else 0
+            return channels * self.kernel + partial
+        per_conv_group = ceil_div(self.k // self.groups, fragment.lanes_out)
+        outer, inner = divmod(group, per_conv_group)
+        done = inner * fragment.lanes_out
+        channels = outer * (self.k // self.groups) + min(done, self.k // self.groups)
+        depth = self.c // self.groups
+        prefix = channels * depth * self.kernel
+        if rest:
+            columns = min(fragment.lanes_out, self.k // self.groups - done)
+            lanes, position = divmod(rest, self.kernel)
+            first = lanes * fragment.lanes_in
+            rows = first * self.kernel + min(fragment.lanes_in, depth - first) * position
+            prefix += columns * rows
+        return prefix
+
+    def run_cycles(
+        self,
+        fragment: Fragment,
+        blocks: tuple[int, int],
+        array_rows: int,
+        out_rows: int,
+        channels: int,
+        cols: int | None = None,
+    ) -> int:
+        """Cycles of one RUN: weight blocks [blocks[0], blocks[1]) over ``array_rows`` rows (of
+        ``cols`` columns, all by default), then the pool of ``out_rows`` rows of ``channels``
+        channels.
+
+        The vector stage keeps up with the array, whose accumulators drain while the next block
+        fills them; without an array it takes a cycle per pixel and lane group. The pool follows
+        the array's last row of the RUN.
+        """
+        lane_groups = ceil_div(channels, fragment.lanes_out)
+        cycles = RUN_OVERHEAD_CYCLES
+        if self.array is not None and array_rows:
+            lanes_in = fragment.lanes_in if self.array is Stage.MAC else 1
+            width = self.array_cols if cols is None or self.pool_window else cols
+            drains = blocks[1] % self.blocks_per_group(fragment) == 0
+            cycles += array_cycles(blocks[1] - blocks[0], array_rows, width, lanes_in, drains)
+        elif self.array is None:
+            passes = array_rows * self.array_cols * lane_groups
+            cycles += vector_cycles(passes, self.vector_passes, fragment.lanes_out)
+        if self.pool_window:
+            cycles += vector_cycles(
+                out_rows * self.out_cols * lane_groups, self.pool_window, fragment.lanes_out
+            )
+        return cycles
+
+
+def _extent(op: Operator) -> int:
+    return (op.nest.r - 1) * op.nest.dilation[0] + 1
+
+
+def _window(op: Operator) -> Window:
+    nest = op.nest
+    return Window(nest.h, nest.p, _extent(op), nest.stride[0], nest.padding[0])
+
+
+def _source(graph: DataflowGraph, tensor: str, rows: int) -> Source:
+    return Source(tensor, rows, graph.tensors[tensor].bytes // rows)
+
+
+def task_shape(
+    graph: DataflowGraph, operators: tuple[str, ...], parts: dict[str, tuple[str, ...]]
+) -> TaskShape | None:
+    """The shape of the chain ``operators``; None where it is no chain that a fragment runs.
+
+    ``parts`` maps a concatenated tensor to the tensors it consists of, along channels.
+    """
+    ops = [graph.op(name) for name in operators]
+    head = ops[0]
+    array: Stage | None = next(
+        (s for s in (Stage.MAC, Stage.DEPTHWISE) if s in stages_of(head)), None
+    )
+    previous = head.output
+    pool_op: Operator | None = head if head.kind in POOL_KINDS else None
+    add_op: Operator | None = head if head.kind is OpKind.ADD else None
+    residual_names = list(head.inputs[1:])
+    residual_before_pool = True
+    for op in ops[1:]:
+        others = [t for t in op.inputs if t != previous]
+        if len(others) != len(op.inputs) - 1 or stages_of(op) & {Stage.MAC, Stage.DEPTHWISE}:
+            return None
+        if op.kind in POOL_KINDS:
+            if pool_op is not None:
+                return None
+            pool_op = op
+        elif op.kind is OpKind.ADD:
+            if add_op is not None:
+                return None
+            add_op, residual_names, residual_before_pool = op, others, pool_op is None
+        elif op.kind not in ACTIVATION_KINDS:
+            return None
+        previous = op.output
+    if OpKind.CONCAT in {op.kind for op in ops}:
+        return None
+    nest = head.nest
+    if array is not None:
+        window, array_cols, k, c = _window(head), nest.q, nest.k, nest.c
+    else:
+        window, array_cols, k, c = Window(nest.h, nest.h), nest.w, nest.k, nest.k
+    pool = _window(pool_op) if pool_op is not None else Window(window.rows_out, window.rows_out)
+    out_cols = pool_op.nest.q if pool_op is not None else array_cols
+    residual_rows = window.rows_out if residual_before_pool else pool.rows_out
+    return TaskShape(
+        array=array,
+        k=k,
+        c=c,
+        groups=nest.groups if array is Stage.MAC else (k if array else 1),
+        kernel=nest.r * nest.s if array is not None else 1,
+        array_cols=array_cols,
+        window=window,
+        pool=pool,
+        pool_window=pool_op.nest.r * pool_op.nest.s if pool_op is not None else 0,
+        vector_passes=_vector_passes(head),
+        out_cols=out_cols,
+        stages=frozenset().union(*(stages_of(op) for op in ops)),
+        sources=tuple(
+            _source(graph, part, window.rows_in)
+            for part in parts.get(head.inputs[0], (head.inputs[0],))
+        ),
+        residuals=tuple(
+            _source(graph, part, residual_rows)
+            for name in residual_names
+            for part in parts.get(name, (name,))
+        ),
+        residual_before_pool=residual_before_pool,
+    )
+
+
+def _vector_passes(head: Operator) -> int:
+    """Cycles per pixel and lane group of a task without an array: LRN reads its whole window of
+    channels, a pool reads its input only in its windows."""
+    if head.kind is OpKind.LRN:
+        return max(1, int(head.attribute("size", 1)))
+    return 0 if head.kind in POOL_KINDS else 1

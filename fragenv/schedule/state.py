@@ -1,0 +1,176 @@
+"""The state of a schedule under construction: cheap to copy, nothing hidden."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from fragenv.hardware.chip import Area
+from fragenv.schedule.timeline import Timeline
+
+if TYPE_CHECKING:
+    from fragenv.schedule.problem import Choice, Problem
+    from fragenv.schedule.steps import TaskPlan
+
+#: where a tensor is
+NOWHERE, DRAM, SRAM = 0, 1, 2
+
+
+class Slot(NamedTuple):
+    """A bound fragment. ``timeline`` holds one interval per task; never changed in place."""
+
+    fragment: int
+    #: when its configuration is in; 0 for the first configuration
+    bound_at: int
+    timeline: Timeline
+    #: number of the decision that used it last
+    last_use: int
+    #: number of this binding among all of the schedule
+    instance: int
+
+
+class BindRecord(NamedTuple):
+    """A fragment bound: ``start`` and ``end`` of its configuration, None of the first one's."""
+
+    instance: int
+    fragment: int
+    slot: int
+    start: int | None
+    end: int | None
+    #: instances evicted since the schedule began whose area may be used from ``start`` on
+    evicted: tuple[int, ...]
+
+
+class SpillRecord(NamedTuple):
+    """A kept tensor sent to DRAM by one STORE."""
+
+    tensor: int
+    start: int
+    end: int
+
+
+class TaskRecord(NamedTuple):
+    """A task placed: start times of its transfers and RUNs, in the order of its steps.
+
+    ``times[i]`` belongs to step i: (start of the weight LOAD, of the input LOADs, of the RUN, of
+    the STORE), -1 where there is none.
+    """
+
+    choice: Choice
+    plan: TaskPlan
+    slot: int
+    instance: int
+    on_chip: int
+    times: tuple[tuple[int, int, int, int], ...]
+    #: from this time on the buffer has room for the working set and a kept output
+    room_at: int
+
+
+Record = BindRecord | SpillRecord | TaskRecord
+
+
+class State:
+    """A node of the search tree. Solvers read it; only the transition writes new ones.
+
+    Tensors are indices into ``problem.tensors``, nodes into ``problem.operators``. Times are in
+    cycles from the first command; frames' times are tuples of ``batch`` integers.
+    """
+
+    __slots__ = (
+        "area_held",
+        "area_releases",
+        "bind_count",
+        "config_bytes",
+        "config_port",
+        "decisions",
+        "dma",
+        "done",
+        "dram_read_bytes",
+        "dram_write_bytes",
+        "finished",
+        "first_fragments",
+        "history",
+        "kept_bytes",
+        "last_read",
+        "latency_cycles",
+        "location",
+        "ready",
+        "slots",
+        "sram_releases",
+        "startup_config_bytes",
+        "tasks_left",
+        "unread",
+        "untouched",
+        "weight_read_bytes",
+    )
+
+    def __init__(self) -> None:
+        self.done: tuple[bool, ...] = ()
+        self.tasks_left = 0
+        self.location: tuple[int, ...] = ()
+        #: per tensor and frame: when its bytes are at its location
+        self.ready: tuple[tuple[int, ...], ...] = ()
+        #: per tensor: when the last RUN that reads it on the chip is over
+        self.last_read: tuple[int, ...] = ()
+        #: per tensor: readers that have not run
+        self.unread: tuple[int, ...] = ()
+        self.kept_bytes = 0
+        self.sram_releases: list[tuple[int, int]] = []
+        self.slots: tuple[Slot | None, ...] = ()
+        self.area_held = Area()
+        self.area_releases: tuple[tuple[int, Area, int], ...] = ()
+        #: area that nothing has used yet
+        self.untouched = Area()
+        self.first_fragments: tuple[int, ...] = ()
+        self.bind_count = 0
+        self.dma = Timeline()
+        self.config_port = Timeline()
+        self.latency_cycles = 0
+        self.dram_read_bytes = 0
+        self.dram_write_bytes = 0
+        self.weight_read_bytes = 0
+        self.config_bytes = 0
+        self.startup_config_bytes = 0
+        self.decisions = 0
+        self.finished = False
+        #: newest record first: (record, the rest)
+        self.history: tuple[Record, object] | None = None
+
+    def copy(self) -> State:
+        """A copy that shares everything immutable; timelines are shared until written."""
+        new = State.__new__(State)
+        for name in State.__slots__:
+            setattr(new, name, getattr(self, name))
+        return new
+
+    @property
+    def traffic_bytes(self) -> int:
+        """DRAM bytes read and written and configuration bytes swapped in, of the job so far."""
+        return self.dram_read_bytes + self.dram_write_bytes + self.config_bytes
+
+    def records(self) -> list[Record]:
+        """What was placed, oldest first."""
+        result: list[Record] = []
+        link = self.history
+        while link is not None:
+            result.append(link[0])
+            link = link[1]  # type: ignore[assignment]
+        result.reverse()
+        return result
+
+
+def initial_state(problem: Problem) -> State:
+    """Nothing done, nothing bound; the graph's inputs are in DRAM."""
+    state = State()
+    count = len(problem.tensors)
+    inputs = problem.num_inputs
+    state.done = (False,) * len(problem.operators)
+    state.tasks_left = len(problem.operators)
+    state.location = (DRAM,) * inputs + (NOWHERE,) * (count - inputs)
+    state.ready = ((0,) * problem.batch,) * count
+    state.last_read = (0,) * count
+    state.unread = problem.readers
+    from fragenv.schedule.problem import MAX_SLOTS
+
+    state.slots = (None,) * MAX_SLOTS
+    state.untouched = problem.chip.area
+    return state

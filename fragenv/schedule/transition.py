@@ -1,0 +1,272 @@
+"""The transition function: one decision, its consequences, and the commands it places.
+
+Everything is placed by insertion (HEFT, Topcuoglu et al., TPDS 2002): a command takes the earliest
+gap of its unit's timeline that holds it, given what it waits for, and never delays another. A task
+holds its fragment from its first RUN to its last.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from fragenv.hardware.chip import Area
+from fragenv.schedule.placement import place_task
+from fragenv.schedule.problem import MAX_SLOTS
+from fragenv.schedule.state import DRAM, NOWHERE, SRAM, BindRecord, Slot, SpillRecord, State
+from fragenv.schedule.timeline import Timeline, free_from
+
+if TYPE_CHECKING:
+    from fragenv.schedule.problem import Choice, Problem
+
+T = TypeVar("T")
+
+
+def apply(problem: Problem, state: State, action: int) -> State:
+    """The state after ``action`` (see ``Problem.apply``)."""
+    new = state.copy()
+    new.decisions += 1
+    if not is_legal(problem, state, action):
+        raise ValueError(f"action {action} is illegal in this state")
+    if action < MAX_SLOTS:
+        _evict(problem, new, action)
+        return new
+    node, index = divmod(action - MAX_SLOTS, problem.num_choices + 1)
+    new.dma = new.dma.copy()
+    new.sram_releases = new.sram_releases.copy()
+    if index == problem.num_choices:
+        _spill(problem, new, problem.tensor_of[problem.operators[node].output])
+        return new
+    _run(problem, new, problem.choices[node][index])
+    if not new.tasks_left:
+        _swap_back(problem, new)
+        new.finished = True
+    return new
+
+
+def is_legal(problem: Problem, state: State, action: int) -> bool:
+    """Whether an action may be taken."""
+    if not 0 <= action < problem.num_actions or state.finished:
+        return False
+    if action < MAX_SLOTS:
+        return state.slots[action] is not None
+    node, index = divmod(action - MAX_SLOTS, problem.num_choices + 1)
+    if index == problem.num_choices:
+        return state.location[problem.num_inputs + node] == SRAM
+    options = problem.choices[node]
+    return index < len(options) and not state.done[node] and _available(state, options[index])
+
+
+def _available(state: State, choice: Choice) -> bool:
+    location = state.location
+    return all(location[t] != NOWHERE for t in choice.sources)
+
+
+def legal_actions(problem: Problem, state: State) -> list[int]:
+    """Legal actions in ascending order."""
+    if state.finished:
+        return []
+    result = [i for i, slot in enumerate(state.slots) if slot is not None]
+    stride = problem.num_choices + 1
+    location, first = state.location, problem.num_inputs
+    for node, done in enumerate(state.done):
+        base = MAX_SLOTS + node * stride
+        if done:
+            if location[first + node] == SRAM:
+                result.append(base + problem.num_choices)
+        elif all(location[t] != NOWHERE for t in problem.reads[node]):
+            result += [
+                base + i
+                for i, choice in enumerate(problem.choices[node])
+                if len(choice.operators) == 1 or _available(state, choice)
+            ]
+    return result
+
+
+def _evict(problem: Problem, state: State, index: int) -> None:
+    slot = state.slots[index]
+    assert slot is not None
+    area = problem.areas[slot.fragment]
+    state.slots = (*state.slots[:index], None, *state.slots[index + 1 :])
+    state.area_held = state.area_held - area
+    free_at = max(slot.timeline.last, slot.bound_at)
+    state.area_releases = (*state.area_releases, (free_at, area, slot.instance))
+
+
+def _spill(problem: Problem, state: State, tensor: int) -> None:
+    """Send a kept tensor to DRAM; its buffer is free when the STORE and its readers are done."""
+    size = problem.tensor_bytes[tensor]
+    ready = max(state.ready[tensor])
+    duration = problem.port.cycles(size)
+    start = state.dma.place(ready, duration)
+    end = start + duration
+    state.location = _replaced(state.location, tensor, DRAM)
+    state.ready = _replaced(state.ready, tensor, (end,) * problem.batch)
+    state.kept_bytes -= size
+    state.sram_releases.append((max(end, state.last_read[tensor]), size))
+    state.dram_write_bytes += size
+    state.latency_cycles = max(state.latency_cycles, end)
+    state.history = (SpillRecord(tensor, start, end), state.history)
+
+
+def _run(problem: Problem, state: State, choice: Choice) -> None:
+    index = _bind(problem, state, choice.fragment)
+    kept = problem.tensor_bytes[choice.output] if choice.keep else 0
+    _make_room(problem, state, choice, kept)
+    on_chip = _on_chip(state, choice)
+    plan = problem.plan(choice, on_chip, problem.chip.buffer_bytes - state.kept_bytes - kept)
+    assert plan is not None
+    slot = state.slots[index]
+    assert slot is not None
+    room_at = free_from(
+        state.sram_releases,
+        state.kept_bytes,
+        plan.tiling.sram_bytes + kept,
+        problem.chip.buffer_bytes,
+    )
+    placed = place_task(
+        plan,
+        state.dma,
+        slot.timeline,
+        max(slot.bound_at, room_at),
+        room_at,
+        [state.ready[t] for t in choice.sources],
+    )
+    state.dma = placed.dma
+    slots = list(state.slots)
+    slots[index] = slot._replace(timeline=placed.slot, last_use=state.decisions)
+    state.slots = tuple(slots)
+    state.sram_releases.append((placed.end, plan.tiling.sram_bytes))
+    state.dram_read_bytes += plan.dram_read_bytes
+    state.weight_read_bytes += plan.weight_read_bytes
+    state.dram_write_bytes += plan.dram_write_bytes
+    state.latency_cycles = max(state.latency_cycles, placed.end)
+    state.history = (
+        placed.record(choice, plan, index, slot.instance, on_chip, room_at),
+        state.history,
+    )
+    _finish_operators(problem, state, choice, placed.run_end)
+    state.location = _replaced(state.location, choice.output, SRAM if choice.keep else DRAM)
+    state.ready = _replaced(state.ready, choice.output, placed.frames_ready)
+    state.kept_bytes += kept
+
+
+def _finish_operators(problem: Problem, state: State, choice: Choice, run_end: int) -> None:
+    """Mark the operators as done, and give back kept tensors that nobody reads any more."""
+    done, unread, last_read = list(state.done), list(state.unread), list(state.last_read)
+    for node in choice.operators:
+        done[node] = True
+        state.tasks_left -= 1
+        for tensor in problem.reads[node]:
+            unread[tensor] -= 1
+    for tensor in choice.sources:
+        if state.location[tensor] == SRAM:
+            last_read[tensor] = max(last_read[tensor], run_end)
+            if not unread[tensor]:
+                size = problem.tensor_bytes[tensor]
+                state.kept_bytes -= size
+                state.sram_releases.append((last_read[tensor], size))
+                state.location = _replaced(state.location, tensor, NOWHERE)
+    state.done, state.unread, state.last_read = tuple(done), tuple(unread), tuple(last_read)
+
+
+def _on_chip(state: State, choice: Choice) -> int:
+    return sum(1 << i for i, t in enumerate(choice.sources) if state.location[t] == SRAM)
+
+
+def _make_room(problem: Problem, state: State, choice: Choice, kept: int) -> None:
+    """Spill kept tensors until some tiling of the task fits: least recently made first, the task's
+    own inputs last."""
+    while True:
+        room = problem.chip.buffer_bytes - state.kept_bytes - kept
+        on_chip = _on_chip(state, choice)
+        if room > 0 and problem.plan(choice, on_chip, room) is not None:
+            return
+        others = [t for t, where in enumerate(state.location) if where == SRAM]
+        victim = min(others, key=lambda t: (t in choice.sources, max(state.ready[t]), t))
+        _spill(problem, state, victim)
+
+
+def _bind(problem: Problem, state: State, fragment: int) -> int:
+    """The slot of the fragment or one that subsumes it; bound now where there is none."""
+    able = problem.substitutes[fragment]
+    found = [
+        (slot.timeline.last, i)
+        for i, slot in enumerate(state.slots)
+        if slot is not None and slot.fragment in able
+    ]
+    if found:
+        return min(found)[1]
+    area = problem.areas[fragment]
+    while None not in state.slots or not area.fits(problem.chip.area - state.area_held):
+        _, oldest = min((s.last_use, i) for i, s in enumerate(state.slots) if s is not None)
+        _evict(problem, state, oldest)
+    index = state.slots.index(None)
+    instance = state.bind_count
+    state.bind_count += 1
+    if area.fits(state.untouched):
+        state.first_fragments = (*state.first_fragments, fragment)
+        state.startup_config_bytes += problem.config_bytes[fragment]
+        state.untouched = state.untouched - area
+        record, bound_at = BindRecord(instance, fragment, index, None, None, ()), 0
+    else:
+        record = _configure(problem, state, fragment, instance, index)
+        assert record.end is not None
+        bound_at = record.end
+    state.history = (record, state.history)
+    state.area_held = state.area_held + area
+    slot = Slot(fragment, bound_at, Timeline(), state.decisions, instance)
+    state.slots = (*state.slots[:index], slot, *state.slots[index + 1 :])
+    return index
+
+
+def _configure(
+    problem: Problem, state: State, fragment: int, instance: int, index: int
+) -> BindRecord:
+    """Swap a fragment in through the configuration port, as soon as its area is free."""
+    area, total = problem.areas[fragment], problem.chip.area
+    free_at = 0
+    for name in ("multipliers", "lut", "local_bytes"):
+        releases = [(time, getattr(given, name)) for time, given, _ in state.area_releases]
+        held, need = getattr(state.area_held, name), getattr(area, name)
+        free_at = max(free_at, free_from(releases, held, need, getattr(total, name)))
+    duration = problem.bind_cycles[fragment]
+    state.config_port = state.config_port.copy()
+    start = state.config_port.place(free_at, duration)
+    state.config_bytes += problem.config_bytes[fragment]
+    held_now = state.area_held + area
+    left = total - held_now
+    state.untouched = Area(
+        min(state.untouched.multipliers, left.multipliers),
+        min(state.untouched.lut, left.lut),
+        min(state.untouched.local_bytes, left.local_bytes),
+    )
+    evicted = tuple(who for time, _, who in state.area_releases if time <= start)
+    state.latency_cycles = max(state.latency_cycles, start + duration)
+    return BindRecord(instance, fragment, index, start, start + duration, evicted)
+
+
+def _swap_back(problem: Problem, state: State) -> None:
+    """Bind again what the next job finds bound at its start, in the order of first use; what does
+    not belong to the first configuration is evicted."""
+    missing = list(state.first_fragments)
+    for index, slot in enumerate(state.slots):
+        if slot is None:
+            continue
+        if slot.fragment in missing:
+            missing.remove(slot.fragment)
+        else:
+            _evict(problem, state, index)
+    for fragment in missing:
+        index = state.slots.index(None)
+        instance = state.bind_count
+        state.bind_count += 1
+        record = _configure(problem, state, fragment, instance, index)
+        assert record.end is not None
+        state.history = (record, state.history)
+        state.area_held = state.area_held + problem.areas[fragment]
+        slot = Slot(fragment, record.end, Timeline(), state.decisions, instance)
+        state.slots = (*state.slots[:index], slot, *state.slots[index + 1 :])
+
+
+def _replaced(items: tuple[T, ...], index: int, value: T) -> tuple[T, ...]:
+    return (*items[:index], value, *items[index + 1 :])
