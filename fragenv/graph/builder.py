@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, prod
 
+from fragenv.graph.check import check_graph
 from fragenv.graph.dataflow import DataflowGraph, Tensor
 from fragenv.graph.operators import LoopNest, Operator, OpKind
 from fragenv.graph.passes.fold_scaling import fold_scaling
@@ -27,6 +28,11 @@ class Value:
 
     tensor: str
     shape: Shape
+
+
+def _decimal(value: float) -> float:
+    """``value`` without the digits that storing it as float32 added."""
+    return float(f"{value:.7g}")
 
 
 def _squeezed(shape: Shape) -> Shape:
@@ -46,6 +52,7 @@ class GraphBuilder:
         self._inputs: list[str] = []
         self._scalings: set[str] = set()
         self._names: set[str] = set()
+        self._host_tensors: set[str] = set()
 
     # -- tensors ---------------------------------------------------------------------------------
 
@@ -190,7 +197,7 @@ class GraphBuilder:
             return x
         if low == 0 and high == inf:
             return self.relu(name, x, out)
-        attributes = (("max", high), ("min", low))
+        attributes = (("max", _decimal(high)), ("min", _decimal(low)))
         return self._elementwise(name, OpKind.CLIP, (x,), out, attributes)
 
     def add(self, name: str, a: Value, b: Value, out: str) -> Value:
@@ -202,7 +209,8 @@ class GraphBuilder:
         self, name: str, x: Value, out: str, size: int, alpha: float, beta: float, bias: float
     ) -> Value:
         """Local response normalisation over ``size`` neighbouring channels."""
-        attributes = (("alpha", alpha), ("beta", beta), ("bias", bias), ("size", float(size)))
+        numbers = {"alpha": alpha, "beta": beta, "bias": bias, "size": size}
+        attributes = tuple((key, _decimal(value)) for key, value in numbers.items())
         return self._elementwise(name, OpKind.LRN, (x,), out, attributes)
 
     def softmax(self, name: str, x: Value, out: str, axis: int, log: bool = False) -> Value:
@@ -211,7 +219,9 @@ class GraphBuilder:
         if axis % len(x.shape) != feature_axis:
             raise RefusedError("softmax must run over the channels or features; remove it")
         attributes = (("log", 1.0),) if log else ()
-        return self._elementwise(name, OpKind.SOFTMAX, (x,), out, attributes)
+        result = self._elementwise(name, OpKind.SOFTMAX, (x,), out, attributes)
+        self._host_tensors.add(result.tensor)
+        return result
 
     def concat(self, name: str, parts: Sequence[Value], out: str, axis: int) -> Value:
         """Concatenation on the channel or feature axis (``axis`` counts without the batch)."""
@@ -239,11 +249,19 @@ class GraphBuilder:
         """The graph whose results are ``outputs``, with scalings folded.
 
         Raises:
-            ModelError: the operators do not make a graph.
+            RefusedError: nothing runs on the chip, or an output is an input.
+            ModelError: the operators do not make a graph whose shapes agree.
         """
         names = tuple(dict.fromkeys(value.tensor for value in outputs))
+        if not self._operators:
+            raise RefusedError("the model has no operator to run on the chip; choose another")
+        for tensor in names:
+            if tensor in self._inputs:
+                raise RefusedError(f"input '{tensor}' is also an output; remove that output")
         graph = DataflowGraph(name, self._operators, self._tensors, self._inputs, names)
-        return fold_scaling(graph, frozenset(self._scalings))
+        graph = fold_scaling(graph, frozenset(self._scalings))
+        check_graph(graph)
+        return graph
 
     # -- helpers ---------------------------------------------------------------------------------
 
@@ -333,6 +351,11 @@ class GraphBuilder:
         return self._append(op, shape)
 
     def _append(self, op: Operator, shape: Shape) -> Value:
+        if not self._host_tensors.isdisjoint(op.inputs):
+            raise RefusedError(
+                "it reads the result of a softmax, which the host computes after the chip; "
+                "cut the model before the softmax"
+            )
         self._operators.append(op)
         self._tensors[op.output] = Tensor(op.output, shape)
         return Value(op.output, shape)

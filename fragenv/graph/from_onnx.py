@@ -64,9 +64,10 @@ def import_onnx(
         _import_node(scope, node)
     try:
         outputs = [scope.value(name) for name in file.outputs]
+        graph = scope.builder.finish(Path(path).stem, outputs)
     except RefusedError as error:
         raise file.error(str(error)) from error
-    return OnnxImport(scope.builder.finish(Path(path).stem, outputs), scope)
+    return OnnxImport(graph, scope)
 
 
 def _import_node(scope: Scope, node: onnx.NodeProto) -> None:

@@ -7,7 +7,7 @@ weights at all.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import fx, nn
@@ -58,6 +58,9 @@ def _export(name: str, module: nn.Module, input_shape: Shape) -> torch.export.Ex
             child.training = training
 
 
+T = TypeVar("T")
+
+
 class _Importer:
     def __init__(self, name: str, module: nn.Module) -> None:
         self.name, self.module = name, module
@@ -73,8 +76,11 @@ class _Importer:
             elif node.op == "call_function":
                 self._call(node, owners)
             elif node.op == "output":
-                outputs = [self._refuse(node, self.value, n) for n in flatten(node.args[0])]
-        return self.builder.finish(self.name, outputs)
+                return self._refuse(node, self._finish, flatten(node.args[0]))
+        raise ModelError(self.name, "the exported graph has no output; return a tensor")
+
+    def _finish(self, outputs: list[fx.Node]) -> DataflowGraph:
+        return self.builder.finish(self.name, [self.value(node) for node in outputs])
 
     def _call(self, node: fx.Node, owners: dict[fx.Node, str]) -> None:
         if not any(self._is_activation(n) for n in node.all_input_nodes):
@@ -104,7 +110,7 @@ class _Importer:
             if value.tensor == old.tensor:
                 self._values[node] = Value(new.tensor, value.shape)
 
-    def _refuse(self, node: fx.Node, function: Callable[..., Value], *arguments: Any) -> Value:
+    def _refuse(self, node: fx.Node, function: Callable[..., T], *arguments: Any) -> T:
         try:
             return function(*arguments)
         except (RefusedError, ValueError) as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from fragenv.errors import ModelError
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that becomes ``path`` if the block succeeds.
+    """A temporary path beside ``path`` that becomes ``path`` if the block succeeds in writing it.
 
     Raises:
         ModelError: the folder cannot be written.
@@ -26,20 +25,15 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f".{target.stem}-", suffix=".onnx", dir=target.parent
-        )
+        folder = tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent)
     except OSError as error:
         raise ModelError(
             str(path), f"cannot be written ({error.strerror}); choose another folder"
         ) from error
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    with folder:
+        temporary = Path(folder.name) / target.name
         yield temporary
         temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def export_onnx(
