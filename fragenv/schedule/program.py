@@ -1,0 +1,105 @@
+"""Programs: the commands that carry a schedule out, with what each waits for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fragenv.schedule.state import TaskRecord
+
+
+class CommandKind(StrEnum):
+    LOAD = "load"
+    STORE = "store"
+    RUN = "run"
+    BIND = "bind"
+
+
+class Role(StrEnum):
+    """What a command moves or does."""
+
+    WEIGHTS = "weights"
+    INPUT = "input"
+    OUTPUT = "output"
+    SPILL = "spill"
+    COMPUTE = "compute"
+    CONFIG = "config"
+
+
+DMA = "dma"
+CONFIG_PORT = "config"
+
+
+def fragment_unit(instance: int) -> str:
+    """The unit name of a bound fragment: each binding is a circuit of its own."""
+    return f"fragment{instance}"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command. A unit (``dma``, ``config``, ``fragment0`` ...) runs its commands in the order of
+    their ids; a command starts when its unit is free and all of ``waits`` have ended.
+
+    Weights are stored in DRAM without padding, in the block order of ``TaskShape.weight_prefix``.
+    Bias and requantisation constants belong to the program image, not to the DMA's traffic.
+    """
+
+    id: int
+    kind: CommandKind
+    unit: str
+    role: Role
+    cycles: int
+    #: ids of earlier commands
+    waits: tuple[int, ...]
+    #: contiguous bytes and how many such pieces; their product is the traffic
+    run_bytes: int = 0
+    runs: int = 0
+    #: index into ``Program.tasks`` and into its plan's steps; -1 for BIND and spills
+    task: int = -1
+    step: int = -1
+    #: the tensor moved, "" for weights, RUN and BIND
+    tensor: str = ""
+    #: half-open ranges: frames; rows of that tensor, of the output for a RUN; weight blocks
+    frames: tuple[int, int] = (0, 0)
+    rows: tuple[int, int] = (0, 0)
+    blocks: tuple[int, int] = (0, 0)
+    #: which binding of a fragment this configures (BIND) or runs on (RUN)
+    instance: int = -1
+
+    @property
+    def bytes(self) -> int:
+        return self.run_bytes * self.runs
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A fragment on the chip. ``at_power_up`` bindings belong to the first configuration."""
+
+    instance: int
+    fragment: int
+    slot: int
+    at_power_up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Commands in an order that keeps every unit's order and every wait."""
+
+    commands: tuple[Command, ...]
+    tasks: tuple[TaskRecord, ...]
+    bindings: tuple[Binding, ...]
+
+    @property
+    def read_bytes(self) -> int:
+        """DRAM bytes of all LOADs."""
+        return sum(c.bytes for c in self.commands if c.kind is CommandKind.LOAD)
+
+    @property
+    def write_bytes(self) -> int:
+        """DRAM bytes of all STOREs."""
+        return sum(c.bytes for c in self.commands if c.kind is CommandKind.STORE)
+
+    @property
+    def config_bytes(self) -> int:
+        """Configuration bytes of all BINDs."""
+        return sum(c.bytes for c in self.commands if c.kind is CommandKind.BIND)
