@@ -13,7 +13,7 @@ from fragenv.graph.dataflow import DataflowGraph
 from fragenv.graph.onnx_file import OnnxFile, node_name
 from fragenv.graph.onnx_float import HANDLERS as FLOAT_HANDLERS
 from fragenv.graph.onnx_quantised import HANDLERS as QUANTISED_HANDLERS
-from fragenv.graph.onnx_scope import DATA_INPUTS, Call, Scope
+from fragenv.graph.onnx_scope import DATA_INPUTS, Call, Handler, Scope
 from fragenv.graph.refused import RefusedError
 
 _HANDLERS = {**FLOAT_HANDLERS, **QUANTISED_HANDLERS}
@@ -58,10 +58,10 @@ def import_onnx(
     for name, shape in file.inputs.items():
         scope.begin(name, shape)
     needed = _needed(file)
-    for node in file.nodes:
-        if needed.isdisjoint(node.output) or _is_constant(file, node):
-            continue
-        _import_node(scope, node)
+    nodes = [node for node in file.nodes if not needed.isdisjoint(node.output)]
+    handlers = [_handler(file, node) for node in nodes]
+    for node, handler in zip(nodes, handlers, strict=True):
+        _import_node(scope, node, handler)
     try:
         outputs = [scope.value(name) for name in file.outputs]
         graph = scope.builder.finish(Path(path).stem, outputs)
@@ -70,17 +70,20 @@ def import_onnx(
     return OnnxImport(graph, scope)
 
 
-def _import_node(scope: Scope, node: onnx.NodeProto) -> None:
-    file = scope.file
+def _handler(file: OnnxFile, node: onnx.NodeProto) -> Handler:
     domain = "" if node.domain == "ai.onnx" else node.domain
     handler = _HANDLERS.get((domain, node.op_type))
     if handler is None:
         raise file.error(_unsupported(domain, node.op_type), node)
+    return handler
+
+
+def _import_node(scope: Scope, node: onnx.NodeProto, handler: Handler) -> None:
     try:
-        value = handler(scope, Call(file, node))
+        value = handler(scope, Call(scope.file, node))
         _check_inferred(scope, node, value)
     except (RefusedError, ValueError, IndexError, KeyError) as error:
-        raise file.error(_reason(error), node) from error
+        raise scope.file.error(_reason(error), node) from error
     scope.bind(node.output[0], value)
 
 
@@ -105,10 +108,6 @@ def _check_inferred(scope: Scope, node: onnx.NodeProto, value: Value) -> None:
             f"its output is {(scope.batch, *value.shape)}, but ONNX infers {inferred}; "
             "if the file has a fixed batch built in, give it as batch"
         )
-
-
-def _is_constant(file: OnnxFile, node: onnx.NodeProto) -> bool:
-    return all(file.is_constant(name) for name in node.output if name)
 
 
 def _needed(file: OnnxFile) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ class OnnxFile:
         self._check_provided(graph)
         self.nodes = self._sorted(list(graph.node))
         self._arrays: dict[str, Array] = {}
-        self.inferred = self._infer_shapes(model)
+        self._model = model
 
     def error(self, message: str, node: onnx.NodeProto | None = None) -> ModelError:
         """``message`` with file, node and operator."""
@@ -231,9 +232,10 @@ class OnnxFile:
                 f"the graph has a cycle: {' -> '.join(cycle)}; unroll recurrent layers"
             ) from None
 
-    def _infer_shapes(self, model: onnx.ModelProto) -> dict[str, Shape]:
+    @cached_property
+    def inferred(self) -> Mapping[str, Shape]:
         """Shapes that ONNX infers, batch included; values it cannot infer are absent."""
-        graph = model.graph
+        model, graph = self._model, self._model.graph
         stored = list(graph.initializer)
         inputs = [
             onnx.helper.make_tensor_value_info(

@@ -35,7 +35,7 @@ def load_graph(
 
         if input_shape is None:
             raise ModelError(
-                type(source).__name__, "a module needs the shape of its input; give it"
+                type(source).__name__, "a module needs an input shape; give input_shape"
             )
         return from_torch(source, input_shape)
     path = Path(source)
