@@ -252,7 +252,7 @@ class Encoder:
         rows[:, 4] = ready[first:]
         rows[:, 5] = state.unread[first:]
         rows[:, 5] *= self._per_reader
-        if problem.num_inputs < len(location) and state.kept_bytes:
+        if state.kept_bytes:
             rows[:, 6] = self._input_share @ on_chip
         rows[:, 7] = ready[self._reads].max(axis=1)
 
@@ -261,7 +261,7 @@ class Encoder:
         problem = self.problem
         free_at = {s.fragment: s.timeline.last for s in state.slots if s is not None}
         room = problem.chip.area - state.area_held if None in state.slots else None
-        rows = []
+        rows: list[tuple[float, ...]] = []
         for index, area in enumerate(problem.areas):
             able = [free_at[f] for f in problem.substitutes[index] if f in free_at]
             fits = room is not None and area.fits(room)

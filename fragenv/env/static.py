@@ -39,10 +39,10 @@ NODE_STATIC = (
     # over the DRAM's bytes per cycle: over the bound on latency
     "compute_over_bound",
     "memory_over_bound",
-    # bytes of all frames over the buffer
-    "inputs_over_buffer",
-    "output_over_buffer",
-    "weights_over_buffer",
+    # bytes x of all frames against the buffer b: x / (x + b)
+    "inputs_against_buffer",
+    "output_against_buffer",
+    "weights_against_buffer",
     "channels_out_log",
     "channels_in_log",
     "groups_log",
@@ -92,9 +92,9 @@ CHIP = (
     "config_over_bound",
     # configuration bytes of the whole chip over the bound on traffic
     "config_over_traffic",
-    # buffer over all weights, over the largest tensor
-    "buffer_over_weights",
-    "buffer_over_tensor",
+    # bytes x of all weights, of the largest tensor, against the buffer b: x / (x + b)
+    "weights_against_buffer",
+    "tensor_against_buffer",
     "operators_log",
     "fragments_log",
 )
@@ -201,9 +201,9 @@ def _node_features(problem: Problem) -> list[list[float]]:
                 op.weight_bytes / weights,
                 op.macs * batch / chip.multipliers / bound,
                 moved / chip.dram_bytes_per_cycle / bound,
-                bytes_in / chip.buffer_bytes,
-                bytes_out / chip.buffer_bytes,
-                op.weight_bytes / chip.buffer_bytes,
+                bytes_in / (bytes_in + chip.buffer_bytes),
+                bytes_out / (bytes_out + chip.buffer_bytes),
+                op.weight_bytes / (op.weight_bytes + chip.buffer_bytes),
                 log_feature(nest.k),
                 log_feature(nest.c),
                 log_feature(nest.groups),
@@ -271,8 +271,8 @@ def _choice_features(
 
 def _chip_features(problem: Problem) -> list[float]:
     chip, bound = problem.chip, problem.bound
-    latency = bound.latency_cycles
-    weights = max(1, sum(op.weight_bytes for op in problem.operators))
+    latency, largest = bound.latency_cycles, max(problem.tensor_bytes)
+    weights = sum(op.weight_bytes for op in problem.operators)
     return [
         log_feature(chip.multipliers),
         log_feature(chip.dram_bytes_per_cycle),
@@ -283,8 +283,8 @@ def _chip_features(problem: Problem) -> list[float]:
         chip.dram_latency_cycles / latency,
         bind_cycles(chip.config_bytes, chip) / latency,
         chip.config_bytes / bound.traffic_bytes,
-        chip.buffer_bytes / weights,
-        chip.buffer_bytes / max(problem.tensor_bytes),
+        weights / (weights + chip.buffer_bytes),
+        largest / (largest + chip.buffer_bytes),
         log_feature(len(problem.operators)),
         log_feature(len(problem.library)),
     ]
