@@ -16,6 +16,7 @@ from fragenv.errors import ModelError
 from fragenv.graph.aten import HANDLERS, Call, flatten, local_response_norm
 from fragenv.graph.builder import GraphBuilder, Shape, Value
 from fragenv.graph.dataflow import DataflowGraph
+from fragenv.graph.quiet import quiet_logging
 from fragenv.graph.refused import RefusedError
 
 
@@ -45,7 +46,8 @@ def _export(name: str, module: nn.Module, input_shape: Shape) -> torch.export.Ex
     was_training = {m: m.training for m in module.modules()}
     module.eval()
     try:
-        return torch.export.export(module, (example,), strict=False)
+        with quiet_logging():
+            return torch.export.export(module, (example,), strict=False)
     except Exception as error:  # torch.export raises many types for what user code did
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(

@@ -26,23 +26,24 @@ class Window:
         return self.dilation[axis] * (self.kernel[axis] - 1) + 1
 
     def slack(self, axis: int, size: int) -> int:
-        """How far the window can travel over a padded input of ``size`` rows or columns.
+        """How far the window travels over a padded input of ``size``; negative: it does not fit."""
+        return size + self.padding[axis] + self.padding[axis + 2] - self.extent(axis)
+
+    def output(self, size: Pair) -> Pair:
+        """Output rows and columns for an input of ``size`` (rounded down).
 
         Raises:
             RefusedError: the window is larger than the padded input.
         """
-        room = size + self.padding[axis] + self.padding[axis + 2] - self.extent(axis)
-        if room < 0:
-            raise RefusedError(
-                f"a window of {self.extent(axis)} does not fit into {size} rows or columns with "
-                f"padding {self.padding[axis]} + {self.padding[axis + 2]}; give a larger input"
-            )
-        return room
-
-    def output(self, size: Pair) -> Pair:
-        """Output rows and columns for an input of ``size`` (rounded down)."""
-        p, q = (self.slack(axis, size[axis]) // self.stride[axis] + 1 for axis in (0, 1))
-        return p, q
+        slacks = [self.slack(axis, size[axis]) for axis in (0, 1)]
+        for axis in (0, 1):
+            if slacks[axis] < 0:
+                raise RefusedError(
+                    f"a window of {self.extent(axis)} does not fit into {size[axis]} rows or "
+                    f"columns with padding {self.padding[axis]} + {self.padding[axis + 2]}; give "
+                    "a larger input"
+                )
+        return slacks[0] // self.stride[0] + 1, slacks[1] // self.stride[1] + 1
 
     def ceil(self, size: Pair) -> Window:
         """The window whose rounded-down output is this one's rounded-up output.
@@ -56,6 +57,8 @@ class Window:
             count = -(-self.slack(axis, size[axis]) // stride) + 1
             if (count - 1) * stride >= size[axis] + before:
                 count -= 1
+            if count < 1:
+                continue
             after[axis] = max(
                 after[axis], (count - 1) * stride + self.extent(axis) - size[axis] - before
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 
 from fragenv.errors import ModelError
+from fragenv.graph.quiet import quiet_logging
 
 
 @contextmanager
@@ -20,20 +20,31 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that becomes ``path`` if the block succeeds in writing it.
 
     Raises:
-        ModelError: the folder cannot be written.
+        ModelError: the folder cannot be made or written.
     """
     target = Path(path)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent)
-    except OSError as error:
-        raise ModelError(
-            str(path), f"cannot be written ({error.strerror}); choose another folder"
-        ) from error
-    with folder:
-        temporary = Path(folder.name) / target.name
+    with temporary_folder(target.parent) as folder:
+        temporary = folder / target.name
         yield temporary
         temporary.replace(target)
+
+
+@contextmanager
+def temporary_folder(parent: str | Path) -> Iterator[Path]:
+    """A folder inside ``parent`` (made if missing) for the time of the block.
+
+    Raises:
+        ModelError: ``parent`` cannot be made or written.
+    """
+    try:
+        Path(parent).mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix=".writing-", dir=parent)
+    except OSError as error:
+        raise ModelError(
+            str(parent), f"cannot be written ({error.strerror}); choose another folder"
+        ) from error
+    with folder:
+        yield Path(folder.name)
 
 
 def export_onnx(
@@ -51,20 +62,14 @@ def export_onnx(
         ModelError: the file cannot be written.
     """
     example = torch.zeros(batch, *input_shape)
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    with whole_file(path) as temporary, warnings.catch_warnings():
+    with whole_file(path) as temporary, warnings.catch_warnings(), quiet_logging():
         # the exporter warns about its own use of deprecated tracing helpers
         warnings.simplefilter("ignore")
-        logger.setLevel(logging.ERROR)
-        try:
-            torch.onnx.export(
-                module.eval(),
-                (example,),
-                str(temporary),
-                dynamo=True,
-                external_data=False,
-                verbose=False,
-            )
-        finally:
-            logger.setLevel(level)
+        torch.onnx.export(
+            module.eval(),
+            (example,),
+            str(temporary),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )

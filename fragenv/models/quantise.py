@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import numpy.typing as npt
 import onnx
 
 from fragenv.errors import ModelError
+from fragenv.graph.quiet import quiet_logging
 from fragenv.models.export import whole_file
 
 _ACTIVATIONS = frozenset({"Relu", "Clip"})
@@ -52,7 +51,11 @@ def quantise_onnx(
         raise ModelError(source, "there is no such file")
     if len(calibration) == 0:
         raise ModelError(source, "calibration data is empty; give at least one typical input")
-    with whole_file(output_path) as temporary, tempfile.TemporaryDirectory() as folder, _quiet():
+    with (
+        whole_file(output_path) as temporary,
+        tempfile.TemporaryDirectory() as folder,
+        quiet_logging(),
+    ):
         folded = str(Path(folder) / "folded.onnx")
         try:
             quant_pre_process(source, folded, skip_symbolic_shape=True)
@@ -118,15 +121,3 @@ def _merge_activations(graph: onnx.GraphProto) -> None:
     used = {name for node in graph.node for name in node.input}
     for tensor in [tensor for tensor in graph.initializer if tensor.name not in used]:
         graph.initializer.remove(tensor)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The quantiser advises about speed on x86 through the root logger, which does not apply."""
-    logger = logging.getLogger()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -6,12 +6,13 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 from onnx_models import constant, model, save, weights
 from torch import nn
 
+from fragenv.errors import ModelError
 from fragenv.graph.from_onnx import from_onnx
 from fragenv.graph.from_torch import from_torch
 from fragenv.models import zoo
@@ -109,7 +110,12 @@ def test_from_onnx__shapes_equal_onnx_runtimes(made, tmp_path_factory):
     except Exception as error:  # images that shrink to nothing are refused by both
         assert "onnxruntime" in type(error).__module__
         return
-    graph = from_onnx(path)
+    try:
+        graph = from_onnx(path)
+    except ModelError as error:
+        # ONNX Runtime divides -1 by 2 to 0 and so finds room for a window larger than its input
+        assert "does not fit" in str(error)
+        assume(False)
     for name, tensor in graph.tensors.items():
         if name != "x":
             assert tensor.shape == expected[name]
