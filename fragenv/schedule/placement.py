@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from fragenv.schedule.state import TaskRecord
 from fragenv.schedule.timeline import Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fragenv.schedule.problem import Choice
     from fragenv.schedule.steps import TaskPlan
+
+Times = tuple[int, int, int, int]
 
 
 class Placed(NamedTuple):
@@ -19,23 +19,15 @@ class Placed(NamedTuple):
 
     dma: Timeline
     slot: Timeline
-    times: list[tuple[int, int, int, int]]
+    #: per step, see ``TaskRecord.times``; only the first two of a task that streams on
+    times: list[Times]
+    #: start of the third weight LOAD of a task that streams without a gap from there; else -1
+    stream_start: int
     #: end of the last RUN, and of the last RUN or STORE
     run_end: int
     end: int
     #: per frame: when its output is where it stays
     frames_ready: tuple[int, ...]
-
-    def record(
-        self,
-        choice: Choice,
-        plan: TaskPlan,
-        slot: int,
-        instance: int,
-        on_chip: int,
-        room_at: int,
-    ) -> TaskRecord:
-        return TaskRecord(choice, plan, slot, instance, on_chip, tuple(self.times), room_at)
 
 
 def place_task(
@@ -49,22 +41,15 @@ def place_task(
     """Place a task in the first gap of its fragment in which it ends in time.
 
     Args:
-        dma: the DMA's timeline; used up (a copy is returned where an attempt had to be undone).
+        dma: the DMA's timeline; not changed.
         slot: the fragment's timeline; not changed.
         slot_ready: no RUN before this cycle.
         room_at: no transfer before this cycle.
         source_ready: per source and residual, per frame: when it is there.
     """
-    latest = max((max(t) for t in source_ready), default=0)
-    gaps = slot.gaps(
-        max(slot_ready, min((min(t) for t in source_ready), default=0)), plan.run_cycles
-    )
-    for number, (start, end) in enumerate(gaps):
-        last = number == len(gaps) - 1
-        trial = dma if last else dma.copy()
-        begin = max(start, slot_ready)
-        placed = _attempt(plan, trial, begin, room_at, source_ready, latest)
-        if last or end is None or placed.run_end <= end:
+    for start, end in slot.gaps(slot_ready, plan.run_cycles):
+        placed = _attempt(plan, dma.copy(), max(start, slot_ready), room_at, source_ready)
+        if end is None or placed.run_end <= end:
             timeline = slot.copy()
             timeline.reserve(placed.times[0][2], placed.run_end)
             return placed._replace(slot=timeline)
@@ -77,63 +62,56 @@ def _attempt(
     begin: int,
     room_at: int,
     source_ready: Sequence[tuple[int, ...]],
-    latest: int,
 ) -> Placed:
-    setting = plan.setting
-    on_chip, batch = setting.on_chip, setting.batch
+    """Place all steps on ``dma``; the first RUN starts at ``begin`` or later."""
+    on_chip = plan.setting.on_chip
     chip_ready = [t for i, t in enumerate(source_ready) if on_chip >> i & 1]
-    single = batch == 1
-    times: list[tuple[int, int, int, int]] = []
+    place = dma.place
+    times: list[Times] = []
     run_ends: list[int] = []
     store_ends: list[int] = []
-    frames = [0] * batch
-    place = dma.place
-    run_end, end = begin, 0
-    for step in plan.steps:
-        first, last = step.chunk.frames
+    frames = [0] * plan.setting.batch
+    run_end, end, stream_start = begin, 0, -1
+    for step in plan.compact:
+        first, last, weight_cycles, weight_wait, input_cycles, input_wait, sources = step[:7]
+        run_cycles, store_cycles, store_wait, finishes = step[7:]
         weight_start = input_start = store_start = -1
         run_start = run_end
-        if step.weights is not None:
-            ready = room_at
-            if step.weight_wait >= 0 and run_ends[step.weight_wait] > ready:
-                ready = run_ends[step.weight_wait]
-            weight_start = place(ready, step.weight_cycles)
-            loaded = weight_start + step.weight_cycles
-            if loaded > run_start:
-                run_start = loaded
-        if step.inputs:
-            ready = room_at
-            if step.input_wait >= 0 and run_ends[step.input_wait] > ready:
-                ready = run_ends[step.input_wait]
-            there = (
-                latest
-                if single
-                else max(max(source_ready[t.source][first:last]) for t in step.inputs)
-            )
-            if there > ready:
-                ready = there
-            input_start = place(ready, step.input_cycles)
-            loaded = input_start + step.input_cycles
-            if loaded > run_start:
-                run_start = loaded
-        for ready_frames in chip_ready:
-            there = ready_frames[0] if single else max(ready_frames[first:last])
-            if there > run_start:
-                run_start = there
-        if step.store_wait >= 0 and store_ends[step.store_wait] > run_start:
-            run_start = store_ends[step.store_wait]
-        run_end = run_start + step.run_cycles
-        done = run_end
-        if step.store is not None:
-            store_start = place(run_end, step.store_cycles)
-            done = store_start + step.store_cycles
+        if weight_cycles:
+            ready = run_ends[weight_wait] if weight_wait >= 0 else room_at
+            weight_start = place(ready, weight_cycles)
+            if plan.streams and len(times) == 2 and weight_start + weight_cycles == dma.last:
+                stream_start = weight_start
+                break
+            run_start = max(run_start, weight_start + weight_cycles)
+        if input_cycles:
+            ready = run_ends[input_wait] if input_wait >= 0 else room_at
+            for source in sources:
+                ready = max(ready, *source_ready[source][first:last])
+            input_start = place(ready, input_cycles)
+            run_start = max(run_start, input_start + input_cycles)
+        for there in chip_ready:
+            run_start = max(run_start, *there[first:last])
+        if store_wait >= 0:
+            run_start = max(run_start, store_ends[store_wait])
+        run_end = done = run_start + run_cycles
+        if store_cycles:
+            store_start = place(run_end, store_cycles)
+            done = store_start + store_cycles
         run_ends.append(run_end)
         store_ends.append(done)
         times.append((weight_start, input_start, run_start, store_start))
-        if done > end:
-            end = done
-        if step.finishes:
+        end = max(end, done)
+        if finishes:
             for f in range(first, last):
-                if done > frames[f]:
-                    frames[f] = done
-    return Placed(dma, dma, times, run_end, end, tuple(frames))
+                frames[f] = max(frames[f], done)
+    if stream_start >= 0:
+        # the third LOAD is placed; the others follow each other; each RUN starts when its weights are there
+        run_end = stream_start + plan.stream_cycles
+        rest = plan.stream_cycles - plan.steps[2].weight_cycles - plan.steps[-1].run_cycles
+        place(dma.last, rest)
+        end = run_end
+        if plan.steps[-1].store_cycles:
+            end = place(run_end, plan.steps[-1].store_cycles) + plan.steps[-1].store_cycles
+        frames = [end] * plan.setting.batch
+    return Placed(dma, dma, times, stream_start, run_end, end, tuple(frames))

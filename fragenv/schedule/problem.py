@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fragenv.errors import FragenvError, InfeasibleError, Violation
@@ -16,8 +16,8 @@ from fragenv.hardware.timing import bind_cycles
 from fragenv.patterns.mine import mine
 from fragenv.schedule.bounds import LowerBound, lower_bound
 from fragenv.schedule.shape import TaskShape, task_shape
-from fragenv.schedule.steps import TaskPlan, plan_task
-from fragenv.schedule.tiling import Port, TaskSetting, Tiling, choose, tiling_ladder
+from fragenv.schedule.steps import TaskPlan
+from fragenv.schedule.tiling import Port, TaskSetting, Tiling, TilingSearch, choose, tiling_ladder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,6 +41,8 @@ class Choice:
     sources: tuple[int, ...]
     output: int
     shape: TaskShape
+    #: equal for tasks that differ in the names of their tensors alone
+    shape_index: int
 
 
 class Problem:
@@ -100,8 +102,12 @@ class Problem:
         self.required = frozenset(self._required_tensors())
         self.choices: tuple[tuple[Choice, ...], ...] = ()
         self.library: tuple[Fragment, ...] = ()
-        self._plans: dict[tuple[TaskShape, int, int, bool], tuple[Tiling, ...]] = {}
-        self._choose: dict[tuple[int, int, bool, int], TaskPlan | None] = {}
+        # caches: (shape, fragment, sources on chip, output kept) and what the name says
+        self._ladders: dict[tuple[int, int, int, bool, bool], tuple[Tiling, ...]] = {}
+        self._tiled: dict[tuple[int, int, int, bool, Tiling], TaskPlan] = {}
+        self._plans: dict[tuple[int, int, int, bool, int], TaskPlan] = {}
+        self._shape_numbers: dict[TaskShape, int] = {}
+        self._least: dict[tuple[int, int, bool], int] = {}
         self._build_choices()
         self.config_bytes = tuple(self.chip.config_bytes_of(f.area) for f in self.library)
         self.bind_cycles = tuple(bind_cycles(b, self.chip) for b in self.config_bytes)
@@ -160,64 +166,81 @@ class Problem:
         result = []
         output = self.tensor_of[self.operators[nodes[-1]].output]
         sources = tuple(self.tensor_of[s.tensor] for s in (*shape.sources, *shape.residuals))
+        number = self._shape_numbers.setdefault(_without_names(shape), len(self._shape_numbers))
         for index, fragment in enumerate(self.library):
             if not fragment.implements(shape.stages):
                 continue
             for keep in (False, True):
                 if keep and (output in self.required or not self.readers[output]):
                     continue
-                choice = Choice(nodes[0], nodes, pattern, index, keep, sources, output, shape)
                 room = self.chip.buffer_bytes - (self.tensor_bytes[output] if keep else 0)
-                if room > 0 and self.ladder(choice, 0, room):
-                    result.append(choice)
+                if room >= self._smallest(number, shape, index, keep):
+                    result.append(
+                        Choice(
+                            nodes[0], nodes, pattern, index, keep, sources, output, shape, number
+                        )
+                    )
         return result
+
+    def _smallest(self, number: int, shape: TaskShape, fragment: int, keep: bool) -> int:
+        """Bytes of the smallest working set of a task, nothing on the chip yet."""
+        key = (number, fragment, keep)
+        if key not in self._least:
+            setting = TaskSetting(shape, self.library[fragment], self.batch, 0, keep)
+            self._least[key] = TilingSearch(setting, self.port).smallest_bytes()
+        return self._least[key]
 
     def _refuse(self, node: int, shapes: list[TaskShape]) -> None:
         op = self.operators[node]
         where = f"operator '{op.name}' ({op.kind}) on chip '{self.chip.name}'"
-        if not any(f.implements(s.stages) for f in self.library for s in shapes):
+        least = [
+            self._smallest(self._shape_numbers[_without_names(s)], s, i, False)
+            for i, f in enumerate(self.library)
+            for s in shapes
+            if f.implements(s.stages)
+        ]
+        if not least:
             raise InfeasibleError(
                 Violation("no fragment fits", where, 1, 0, "fragments"),
                 "choose a chip with more multipliers, LUTs or local SRAM",
             )
-        least = min(
-            (
-                tiling.sram_bytes
-                for f in self.library
-                for s in shapes
-                if f.implements(s.stages)
-                for tiling in tiling_ladder(
-                    TaskSetting(s, f, self.batch, 0, False), self.port, 1 << 60
-                )
-            ),
-        )
         raise InfeasibleError(
-            Violation("tensor buffer too small", where, least, self.chip.buffer_bytes, "bytes"),
+            Violation(
+                "tensor buffer too small", where, min(least), self.chip.buffer_bytes, "bytes"
+            ),
             "choose a chip with more on-chip SRAM",
         )
 
-    def ladder(self, choice: Choice, on_chip: int, sram_bytes: int) -> tuple[Tiling, ...]:
-        """The tilings for a choice with the given sources on the chip (bit i: source i)."""
-        key = (choice.shape, choice.fragment, on_chip, choice.keep)
-        found = self._plans.get(key)
-        if found is None:
-            setting = TaskSetting(
-                choice.shape, self.library[choice.fragment], self.batch, on_chip, choice.keep
-            )
-            found = tiling_ladder(setting, self.port, self.chip.buffer_bytes)
-            self._plans[key] = found
-        return tuple(t for t in found if t.sram_bytes <= sram_bytes) if found else found
+    def _setting(self, choice: Choice, on_chip: int) -> TaskSetting:
+        fragment = self.library[choice.fragment]
+        return TaskSetting(choice.shape, fragment, self.batch, on_chip, choice.keep)
 
     def plan(self, choice: Choice, on_chip: int, sram_bytes: int) -> TaskPlan | None:
-        """The best plan whose working set fits ``sram_bytes``; None where none does."""
-        key = (id(choice), on_chip, choice.keep, sram_bytes)
-        if key not in self._choose:
-            tiling = choose(self.ladder(choice, on_chip, sram_bytes), sram_bytes, self.port)
-            setting = TaskSetting(
-                choice.shape, self.library[choice.fragment], self.batch, on_chip, choice.keep
-            )
-            self._choose[key] = None if tiling is None else plan_task(setting, tiling, self.port)
-        return self._choose[key]
+        """The best plan for a choice with the given sources on the chip (bit i: source i) whose
+        working set fits ``sram_bytes``; None where none does."""
+        key = (choice.shape_index, choice.fragment, on_chip, choice.keep)
+        found = self._plans.get((*key, sram_bytes))
+        if found is None:
+            tiling = choose(self._ladder(key, choice, False), sram_bytes, self.port)
+            if tiling is None:
+                tiling = choose(self._ladder(key, choice, True), sram_bytes, self.port)
+            if tiling is None:
+                return None
+            found = self._tiled.get((*key, tiling))
+            if found is None:
+                found = TaskPlan(self._setting(choice, on_chip), tiling, self.port)
+                self._tiled[(*key, tiling)] = found
+            self._plans[(*key, sram_bytes)] = found
+        return found
+
+    def _ladder(
+        self, key: tuple[int, int, int, bool], choice: Choice, long: bool
+    ) -> tuple[Tiling, ...]:
+        found = self._ladders.get((*key, long))
+        if found is None:
+            found = tiling_ladder(self._setting(choice, key[2]), self.port, long)
+            self._ladders[(*key, long)] = found
+        return found
 
     def initial(self) -> State:
         """The state before the first decision."""
@@ -247,6 +270,14 @@ class Problem:
             state.latency_cycles / self.bound.latency_cycles
             + state.traffic_bytes / self.bound.traffic_bytes
         )
+
+
+def _without_names(shape: TaskShape) -> TaskShape:
+    return replace(
+        shape,
+        sources=tuple(replace(s, tensor="") for s in shape.sources),
+        residuals=tuple(replace(s, tensor="") for s in shape.residuals),
+    )
 
 
 def _parts(graph: DataflowGraph) -> Mapping[str, tuple[str, ...]]:

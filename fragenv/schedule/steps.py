@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import NamedTuple
 
 from fragenv.schedule.tiling import (
@@ -60,11 +59,13 @@ class TaskPlan:
     """A setting with its tiling, written out once and shared by all states that use it."""
 
     __slots__ = (
+        "compact",
         "dram_read_bytes",
         "dram_write_bytes",
         "run_cycles",
         "setting",
         "steps",
+        "stream_cycles",
         "streams",
         "tiling",
         "weight_read_bytes",
@@ -79,10 +80,10 @@ class TaskPlan:
             t.bytes for s in self.steps for t in s.inputs
         )
         self.dram_write_bytes = sum(s.store.bytes for s in self.steps if s.store)
-        #: whether the steps are one chunk's weight tiles, each loaded no faster than it is used:
-        #: then the loads follow each other without a gap
+        #: whether the steps are one chunk's weight tiles, each loaded no faster than the one before
+        #: is used: then the loads follow each other without a gap
         self.streams = (
-            len(self.steps) > 2
+            len(self.steps) > 3
             and len({s.chunk for s in self.steps}) == 1
             and all(s.weights is not None for s in self.steps)
             and all(
@@ -90,12 +91,37 @@ class TaskPlan:
                 for step, later in zip(self.steps, self.steps[1:], strict=False)
             )
         )
+        #: from the third LOAD's start to the last RUN's end, where the task streams
+        self.stream_cycles = 0
+        if self.streams:
+            loads = sum(s.weight_cycles for s in self.steps[2:])
+            self.stream_cycles = loads + self.steps[-1].run_cycles
+        #: what placing reads of each step, as plain tuples
+        self.compact = tuple(
+            (
+                *s.chunk.frames,
+                s.weight_cycles,
+                s.weight_wait,
+                s.input_cycles,
+                s.input_wait,
+                tuple(t.source for t in s.inputs),
+                s.run_cycles,
+                s.store_cycles,
+                s.store_wait,
+                s.finishes,
+            )
+            for s in self.steps
+        )
 
-
-@lru_cache(maxsize=20000)
-def plan_task(setting: TaskSetting, tiling: Tiling, port: Port) -> TaskPlan:
-    """The plan of a task; one object for equal arguments."""
-    return TaskPlan(setting, tiling, port)
+    def stream_times(self, start: int) -> list[tuple[int, int, int, int]]:
+        """Start times of the third and later steps of a task that streams, whose third LOAD starts
+        at ``start``: (weight LOAD, -1, RUN, STORE or -1; the STORE's is left to the caller)."""
+        result = []
+        for step in self.steps[2:]:
+            loaded = start + step.weight_cycles
+            result.append((start, -1, loaded, -1))
+            start = loaded
+        return result
 
 
 def _write_out(setting: TaskSetting, tiling: Tiling, port: Port) -> tuple[Step, ...]:

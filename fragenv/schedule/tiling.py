@@ -19,15 +19,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import lru_cache
 
 from fragenv.hardware.fragment import Fragment
 from fragenv.hardware.timing import ACC_PIXELS, ceil_div, dma_cycles
 from fragenv.schedule.shape import TaskShape
 
-#: tilings with more steps (more weight tiles, where there is only one chunk) are looked at only
-#: where none with fewer fits: programs stay short
-MAX_STEPS = 64
+#: tilings with more steps than this are looked at only where none with fewer fits, so that programs
+#: stay short; more are allowed where one chunk's weights stream through faster than they arrive
+MAX_STEPS = 16
+MAX_STEPS_PER_FRAME = 4
 MAX_STREAM_STEPS = 256
 #: a smaller working set is preferred while it costs at most this factor more
 SLACK = 1.02
@@ -61,6 +61,12 @@ class Chunk:
     residual_rows: tuple[int, int]
     #: output columns, all but in a tiling with ``col_parts`` > 1
     cols: tuple[int, int]
+
+    def extents(self) -> tuple[int, ...]:
+        """All that cycles and bytes of a chunk depend on."""
+        (f0, f1), (o0, o1), (a0, a1) = self.frames, self.out_rows, self.array_rows
+        (i0, i1), (r0, r1), (c0, c1) = self.in_rows, self.residual_rows, self.cols
+        return f1 - f0, o1 - o0, a1 - a0, i1 - i0, r1 - r0, c1 - c0
 
     def without_output(self) -> Chunk:
         """The same array rows, with no output row finished."""
@@ -217,24 +223,37 @@ class TilingSearch:
         self.setting, self.port, self.shape = setting, port, setting.shape
         shape = self.shape
         self.weight_bytes = shape.weight_bytes
+        self.blocks = setting.blocks
+        self.source_row_bytes = setting.source_row_bytes
+        self.residual_row_bytes = setting.residual_row_bytes
+        self._kinds: tuple[list[Chunk], list[tuple[Chunk, int]]] = ([], [])
         self._key: tuple[int | Order, ...] = ()
         self.per_group = shape.blocks_per_group(setting.fragment)
 
-    def candidates(self) -> Iterator[Tiling]:
-        """All tilings of the family, whatever they need of the buffer."""
+    def candidates(self, long: bool) -> Iterator[Tiling]:
+        """The tilings of the family, whatever they need of the buffer: those with few steps, or
+        (``long``) the smallest chunks whatever the number of steps."""
         shape, batch = self.shape, self.setting.batch
+        if long:
+            yield from self._of_chunk(1, 1, 1, None)
+            if not shape.pool_window and shape.array is not None:
+                for parts in (2, 4, 8, 16):
+                    if parts <= shape.out_cols:
+                        yield from self._of_chunk(1, 1, parts, None)
+            return
+        limit = MAX_STEPS + MAX_STEPS_PER_FRAME * batch
         for rows in _row_options(shape.out_rows):
             whole = rows == shape.out_rows
-            frame_options = sorted({1, batch, ceil_div(batch, 2)}) if whole else [1]
-            for frames in frame_options:
-                yield from self._of_chunk(frames, rows, 1)
-        if not shape.pool_window and shape.array is not None:
-            for parts in (2, 4, 8, 16):
-                if parts <= shape.out_cols:
-                    yield from self._of_chunk(1, 1, parts)
+            for frames in sorted({1, batch, ceil_div(batch, 2)}) if whole else [1]:
+                yield from self._of_chunk(frames, rows, 1, limit)
 
-    def _of_chunk(self, frames: int, rows: int, parts: int) -> Iterator[Tiling]:
+    def _of_chunk(
+        self, frames: int, rows: int, parts: int, max_steps: int | None
+    ) -> Iterator[Tiling]:
         shape, setting = self.shape, self.setting
+        count = ceil_div(setting.batch, frames) * ceil_div(shape.out_rows, rows) * parts
+        if max_steps is not None and count > max_steps:
+            return
         chunks = chunks_of(shape, setting.batch, frames, rows, parts)
         pixels = frames * (chunks[0].array_rows[1]) * shape.array_cols
         loads_input = bool(setting.loaded_sources or setting.loaded_residuals)
@@ -242,17 +261,41 @@ class TilingSearch:
         output_choices = (1,) if setting.keep_output or len(chunks) == 1 else (1, 2)
         options = _tile_options(setting, pixels <= ACC_PIXELS) if shape.array else [0]
         for tile in options:
-            for order, cached in self._orders(tile, len(chunks), loads_input):
-                tiles = ceil_div(setting.blocks, tile) if tile else 1
+            tiles = ceil_div(self.blocks, tile) if tile else 1
+            for order, cached in self._orders(tile, count, loads_input):
+                steps = count + tiles - 1 if order is Order.RESIDENT else count * tiles
+                if max_steps is not None and steps > max_steps and count > 1:
+                    continue
                 outs = (1, 2) if order is Order.STATIONARY and tiles > 1 else output_choices
                 for inputs in (1,) if cached else input_choices:
                     for outputs in (1,) if setting.keep_output else outs:
-                        yield self._evaluate(
+                        tiling = self._evaluate(
                             chunks, frames, rows, parts, tile, order, cached, inputs, outputs
                         )
+                        if max_steps is None or steps <= (
+                            MAX_STREAM_STEPS if tiling.streams else max_steps
+                        ):
+                            yield tiling
+
+    def smallest_bytes(self) -> int:
+        """The working set of the smallest tiling: one row (or a part of it) at a time."""
+        shape, setting = self.shape, self.setting
+        least = None
+        parts_options = [1] if shape.pool_window or shape.array is None else [1, 2, 4, 8, 16]
+        for parts in parts_options:
+            if parts > shape.out_cols:
+                continue
+            chunks = chunks_of(shape, setting.batch, 1, 1, parts)
+            pixels = chunks[0].array_rows[1] * shape.array_cols
+            tile = _tile_options(setting, pixels <= ACC_PIXELS)[-1] if shape.array else 0
+            for order, cached in self._orders(tile, len(chunks), True):
+                size = sum(self._sizes(chunks, 1, 1, parts, tile, order, cached, 1, 1))
+                least = size if least is None else min(least, size)
+        assert least is not None
+        return least
 
     def _orders(self, tile: int, chunks: int, loads: bool) -> list[tuple[Order, bool]]:
-        if tile == 0 or tile >= self.setting.blocks:
+        if tile == 0 or tile >= self.blocks:
             return [(Order.RESIDENT, False)]
         whole_groups = tile % self.per_group == 0
         orders = [(Order.STREAMED, False)]
@@ -282,11 +325,39 @@ class TilingSearch:
             if inputs == 2:
                 ring = min(2 * shape.window.rows_in, ring + step * shape.window.stride)
                 residual *= 2
-        in_bytes = ring * setting.source_row_bytes + residual * setting.residual_row_bytes
+        in_bytes = ring * self.source_row_bytes + residual * self.residual_row_bytes
         has_rows = shape.pool_window > 0 and shape.array is not None
         row_buffer = frames * array_rows * shape.array_cols if has_rows else 0
         out = frames * rows * ceil_div(shape.out_cols, parts)
         return in_bytes, row_buffer, out
+
+    def _sizes(
+        self,
+        chunks: list[Chunk],
+        frames: int,
+        rows: int,
+        parts: int,
+        tile: int,
+        order: Order,
+        cached: bool,
+        inputs: int,
+        outputs: int,
+    ) -> tuple[int, int, int, int]:
+        """Bytes of the weight, input, row and output buffers."""
+        shape, setting = self.shape, self.setting
+        in_bytes, row_pixels, out_pixels = self._buffers(chunks, frames, rows, parts, inputs)
+        weights = self.weight_bytes
+        if order is not Order.RESIDENT:
+            weights = 2 * shape.weight_prefix(min(tile, self.blocks), setting.fragment)
+        channels = setting.channels((0, tile)) if order is Order.STATIONARY else shape.k
+        if cached:
+            rows_all = shape.window.needed(shape.window.rows_out)
+            in_bytes = setting.batch * (
+                rows_all * self.source_row_bytes
+                + chunks[-1].residual_rows[1] * self.residual_row_bytes
+            )
+        out = 0 if setting.keep_output else outputs * out_pixels * channels
+        return weights, in_bytes, row_pixels * channels, out
 
     def _evaluate(
         self,
@@ -300,20 +371,9 @@ class TilingSearch:
         inputs: int,
         outputs: int,
     ) -> Tiling:
-        shape, setting = self.shape, self.setting
-        in_bytes, row_pixels, out_pixels = self._buffers(chunks, frames, rows, parts, inputs)
-        tile_bytes = self.shape.weight_prefix(min(tile, setting.blocks), setting.fragment)
-        resident = order is Order.RESIDENT
-        weight_buffer = self.weight_bytes if resident else 2 * tile_bytes
-        channels = shape.k
-        if order is Order.STATIONARY:
-            channels = setting.channels((0, tile))
-        if cached:
-            rows_all = shape.window.needed(shape.window.rows_out)
-            in_bytes = setting.batch * (
-                rows_all * setting.source_row_bytes
-                + chunks[-1].residual_rows[1] * setting.residual_row_bytes
-            )
+        weights, ring, row_buffer, out = self._sizes(
+            chunks, frames, rows, parts, tile, order, cached, inputs, outputs
+        )
         totals = self._totals(chunks, frames, rows, parts, tile, order, cached)
         return Tiling(
             order=order,
@@ -324,10 +384,10 @@ class TilingSearch:
             cached=cached,
             input_buffers=inputs,
             output_buffers=outputs,
-            weight_buffer_bytes=weight_buffer,
-            input_buffer_bytes=in_bytes,
-            row_buffer_bytes=row_pixels * channels,
-            output_buffer_bytes=0 if setting.keep_output else outputs * out_pixels * channels,
+            weight_buffer_bytes=weights,
+            input_buffer_bytes=ring,
+            row_buffer_bytes=row_buffer,
+            output_buffer_bytes=out,
             latency_cycles=totals.latency(inputs, outputs),
             dram_bytes=totals.dram_bytes,
             steps=totals.steps,
@@ -340,9 +400,28 @@ class TilingSearch:
             _, _, _, tile, order, cached = key
             self._key = key
             self._last = _Totals(
-                self.setting, self.port, chunks, int(tile), Order(order), bool(cached)
+                self.setting,
+                self.port,
+                self._chunk_kinds(chunks),
+                int(tile),
+                Order(order),
+                cached > 0,
             )
         return self._last
+
+    def _chunk_kinds(self, chunks: list[Chunk]) -> list[tuple[Chunk, int]]:
+        """The chunks up to their position: one of each kind and how many there are; the first
+        chunk comes first and alone, the kind of the last one last."""
+        if chunks is not self._kinds[0]:
+            counts: dict[tuple[int, ...], list[Chunk]] = {}
+            for chunk in chunks[1:]:
+                counts.setdefault(chunk.extents(), []).append(chunk)
+            if len(chunks) > 1:
+                last = chunks[-1].extents()
+                counts[last] = counts.pop(last)
+            kinds = [(chunks[0], 1), *((group[0], len(group)) for group in counts.values())]
+            self._kinds = (chunks, kinds)
+        return self._kinds[1]
 
 
 class _Totals:
@@ -352,7 +431,7 @@ class _Totals:
         self,
         setting: TaskSetting,
         port: Port,
-        chunks: list[Chunk],
+        kinds: list[tuple[Chunk, int]],
         tile: int,
         order: Order,
         cached: bool,
@@ -369,33 +448,25 @@ class _Totals:
         self.input_cycles = self.run_cycles = self.store_cycles = 0
         self.first_input = self.last_store = 0
         self.dram_bytes = 0
-        seen: dict[tuple[int, ...], tuple[int, int, int, int, int]] = {}
-        for number, chunk in enumerate(chunks):
-            key = (
-                chunk.frames[1] - chunk.frames[0],
-                *(hi - lo for lo, hi in (chunk.in_rows, chunk.residual_rows, chunk.array_rows)),
-                *(hi - lo for lo, hi in (chunk.out_rows, chunk.cols)),
-                int(number == 0),
-            )
-            if key not in seen:
-                seen[key] = self._chunk(chunk, number == 0)
-            load, load_bytes, run, store, store_bytes = seen[key]
+        for number, (chunk, count) in enumerate(kinds):
+            load, load_bytes, run, store, store_bytes = self._chunk(chunk, number == 0)
             self.first_input = self.first_input or load
             self.last_store = store // (self.tiles if order is Order.STATIONARY else 1)
-            self.input_cycles += load * input_passes
-            self.dram_bytes += load_bytes * input_passes + store_bytes
-            self.run_cycles += run
-            self.store_cycles += store
+            self.input_cycles += count * load * input_passes
+            self.dram_bytes += count * (load_bytes * input_passes + store_bytes)
+            self.run_cycles += count * run
+            self.store_cycles += count * store
+        chunks = sum(count for _, count in kinds)
         weight_bytes = setting.shape.weight_bytes
-        passes = len(chunks) if order is Order.STREAMED else 1
+        passes = chunks if order is Order.STREAMED else 1
         first = setting.shape.weight_prefix(tile, setting.fragment) if tile else weight_bytes
         self.tile_cycles = port.cycles(first) if weight_bytes else 0
         self.weight_cycles = self.tile_cycles * self.tiles * passes
         self.dram_bytes += weight_bytes * passes
-        self.tail_run = self.run_cycles // (len(chunks) * self.tiles)
-        self.steps = len(chunks) * self.tiles
+        self.tail_run = self.run_cycles // (chunks * self.tiles)
+        self.steps = chunks * self.tiles
         if order is Order.RESIDENT:
-            self.steps = len(chunks) + self.tiles - 1
+            self.steps = chunks + self.tiles - 1
 
     def _chunk(self, chunk: Chunk, first: bool) -> tuple[int, int, int, int, int]:
         """(load cycles, load bytes, RUN cycles, store cycles, store bytes) of one chunk: loads of
@@ -492,19 +563,19 @@ def chunk_run_cycles(
     )
 
 
-@lru_cache(maxsize=20000)
-def tiling_ladder(setting: TaskSetting, port: Port, sram_bytes: int) -> tuple[Tiling, ...]:
-    """The tilings worth choosing, by rising working set and falling cost; empty where none fits
-    ``sram_bytes``."""
-    fitting = [t for t in TilingSearch(setting, port).candidates() if t.sram_bytes <= sram_bytes]
-    short = [t for t in fitting if t.steps <= (MAX_STREAM_STEPS if t.streams else MAX_STEPS)]
-    least = min((t.sram_bytes for t in short), default=sram_bytes + 1)
-    wanted = [t for t in fitting if t.sram_bytes < least] + short
-    wanted.sort(key=lambda t: (t.sram_bytes, t.cost_cycles(port)))
+def tiling_ladder(setting: TaskSetting, port: Port, long: bool) -> tuple[Tiling, ...]:
+    """The tilings worth choosing, by rising working set and falling cost (see
+    ``TilingSearch.candidates`` for ``long``)."""
+    found = [
+        (t.sram_bytes, t.cost_cycles(port), t) for t in TilingSearch(setting, port).candidates(long)
+    ]
+    found.sort(key=lambda item: item[:2])
     ladder: list[Tiling] = []
-    for tiling in wanted:
-        if not ladder or tiling.cost_cycles(port) < ladder[-1].cost_cycles(port):
+    least = float("inf")
+    for _, cost, tiling in found:
+        if cost < least:
             ladder.append(tiling)
+            least = cost
     return tuple(ladder)
 
 
@@ -516,4 +587,4 @@ def choose(ladder: tuple[Tiling, ...], sram_bytes: int, port: Port) -> Tiling | 
         return None
     limit = SLACK * fitting[-1].cost_cycles(port)
     close = (t for t in fitting if t.cost_cycles(port) <= limit)
-    return min(close, key=lambda t: t.sram_bytes * (1 + t.steps / 32))
+    return min(close, key=lambda t: t.sram_bytes * (1 + t.steps / 8))

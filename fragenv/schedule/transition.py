@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, TypeVar
 from fragenv.hardware.chip import Area
 from fragenv.schedule.placement import place_task
 from fragenv.schedule.problem import MAX_SLOTS
-from fragenv.schedule.state import DRAM, NOWHERE, SRAM, BindRecord, Slot, SpillRecord, State
+from fragenv.schedule.state import (
+    DRAM,
+    NOWHERE,
+    SRAM,
+    BindRecord,
+    Slot,
+    SpillRecord,
+    State,
+    TaskRecord,
+)
 from fragenv.schedule.timeline import Timeline, free_from
 
 if TYPE_CHECKING:
@@ -140,10 +149,18 @@ def _run(problem: Problem, state: State, choice: Choice) -> None:
     state.weight_read_bytes += plan.weight_read_bytes
     state.dram_write_bytes += plan.dram_write_bytes
     state.latency_cycles = max(state.latency_cycles, placed.end)
-    state.history = (
-        placed.record(choice, plan, index, slot.instance, on_chip, room_at),
-        state.history,
+    record = TaskRecord(
+        choice,
+        plan,
+        index,
+        slot.instance,
+        on_chip,
+        tuple(placed.times),
+        placed.stream_start,
+        room_at,
+        placed.end,
     )
+    state.history = (record, state.history)
     _finish_operators(problem, state, choice, placed.run_end)
     state.location = _replaced(state.location, choice.output, SRAM if choice.keep else DRAM)
     state.ready = _replaced(state.ready, choice.output, placed.frames_ready)
