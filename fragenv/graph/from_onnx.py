@@ -8,13 +8,13 @@ from pathlib import Path
 
 import onnx
 
-from fragenv.graph.builder import GraphBuilder, Shape, Value
+from fragenv.graph.builder import GraphBuilder
 from fragenv.graph.dataflow import DataflowGraph
 from fragenv.graph.onnx_file import OnnxFile, node_name
 from fragenv.graph.onnx_float import HANDLERS as FLOAT_HANDLERS
 from fragenv.graph.onnx_quantised import HANDLERS as QUANTISED_HANDLERS
 from fragenv.graph.onnx_scope import DATA_INPUTS, Call, Handler, Scope
-from fragenv.graph.refused import RefusedError
+from fragenv.graph.refused import RefusedError, unsupported
 
 _HANDLERS = {**FLOAT_HANDLERS, **QUANTISED_HANDLERS}
 
@@ -74,15 +74,15 @@ def _handler(file: OnnxFile, node: onnx.NodeProto) -> Handler:
     domain = "" if node.domain == "ai.onnx" else node.domain
     handler = _HANDLERS.get((domain, node.op_type))
     if handler is None:
-        raise file.error(_unsupported(domain, node.op_type), node)
+        where = f" (in domain '{domain}')" if domain else ""
+        raise file.error(unsupported(node.op_type) + where, node)
     return handler
 
 
 def _import_node(scope: Scope, node: onnx.NodeProto, handler: Handler) -> None:
     try:
         value = handler(scope, Call(scope.file, node))
-        _check_inferred(scope, node, value)
-    except (RefusedError, ValueError, IndexError, KeyError) as error:
+    except (RefusedError, ValueError, LookupError, TypeError) as error:
         raise scope.file.error(_reason(error), node) from error
     scope.bind(node.output[0], value)
 
@@ -91,23 +91,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, RefusedError):
         return str(error)
     return f"the node is malformed ({error}); check the file with onnx.checker"
-
-
-def _unsupported(domain: str, operator: str) -> str:
-    if operator == "ConvTranspose":
-        return "transposed convolutions are not supported; use a convolution after upsampling"
-    where = f" of domain '{domain}'" if domain else ""
-    return f"this operator{where} is not supported; replace it or cut the model before it"
-
-
-def _check_inferred(scope: Scope, node: onnx.NodeProto, value: Value) -> None:
-    """The builder and ONNX compute shapes independently; they have to agree."""
-    inferred: Shape | None = scope.file.inferred.get(node.output[0])
-    if inferred is not None and inferred != (scope.batch, *value.shape):
-        raise RefusedError(
-            f"its output is {(scope.batch, *value.shape)}, but ONNX infers {inferred}; "
-            "if the file has a fixed batch built in, give it as batch"
-        )
 
 
 def _needed(file: OnnxFile) -> set[str]:

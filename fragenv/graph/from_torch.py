@@ -17,7 +17,7 @@ from fragenv.graph.aten import HANDLERS, Call, flatten, local_response_norm
 from fragenv.graph.builder import GraphBuilder, Shape, Value
 from fragenv.graph.dataflow import DataflowGraph
 from fragenv.graph.quiet import quiet_logging
-from fragenv.graph.refused import RefusedError
+from fragenv.graph.refused import RefusedError, unsupported
 
 
 def from_torch(
@@ -97,7 +97,7 @@ class _Importer:
         if handler is None:
             raise ModelError(
                 self.name,
-                "this operator is not supported; replace it or cut the model before it",
+                unsupported(kind),
                 _path(node) or node.name,
                 f"aten.{target}",
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,9 @@ class OnnxFile:
         self._initialisers = {tensor.name: tensor for tensor in graph.initializer}
         for tensor in graph.initializer:
             self._check_external(tensor)
+        for node in graph.node:
+            if any(external_data_helper.uses_external_data(a.t) for a in node.attribute):
+                raise self.error("constants outside the file are not supported; store it", node)
         self.outputs = tuple(value.name for value in graph.output)
         self.inputs = {
             value.name: self._input_shape(value, batch, dims)
@@ -111,7 +114,9 @@ class OnnxFile:
             try:
                 return np.asarray(numpy_helper.to_array(tensor, str(self.path.parent)))
             except (ValueError, TypeError, OSError, onnx.checker.ValidationError) as error:
-                raise self.error(f"the data of weight '{name}' is damaged: {error}") from error
+                raise self.error(
+                    f"the data of weight '{name}' is damaged: {_one_line(error)}"
+                ) from error
         node = self.producer[name]
         given = attributes(node)
         if node.op_type == "Constant":
@@ -244,6 +249,7 @@ class OnnxFile:
             for value in graph.input
             if (name := value.name) in self.inputs
         ]
+        model.ir_version = max(model.ir_version, 4)  # initialisers need not be inputs
         del graph.initializer[:], graph.input[:], graph.value_info[:]
         for tensor in stored:
             if int(np.prod(tensor.dims)) <= _SMALL and not external_data_helper.uses_external_data(
@@ -260,7 +266,7 @@ class OnnxFile:
         try:
             done = shape_inference.infer_shapes(model, data_prop=True)
         except shape_inference.InferenceError as error:
-            raise self.error(f"shape inference fails: {error}") from error
+            raise self.error(f"shape inference fails: {_one_line(error)}") from error
         shapes = {}
         for value in (*done.graph.value_info, *done.graph.output):
             sizes = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
@@ -280,6 +286,10 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
     return {k: v.decode(errors="replace") if isinstance(v, bytes) else v for k, v in values.items()}
 
 
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
 def _parse(path: Path) -> onnx.ModelProto:
     if not path.is_file():
         raise ModelError(str(path), "there is no such file")
@@ -287,11 +297,22 @@ def _parse(path: Path) -> onnx.ModelProto:
         model = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf raises different types for damaged bytes
         raise ModelError(
-            str(path), f"not an ONNX file, or truncated ({error}); export it again"
+            str(path), f"not an ONNX file, or truncated ({_one_line(error)}); export it again"
         ) from error
     if not model.graph.node or not model.graph.output:
         raise ModelError(str(path), "the file holds no ONNX graph; export it again")
+    if not all(isinstance(name, str) for name in _names(model.graph)):
+        raise ModelError(str(path), "names are not text: the file is damaged; export it again")
     return inliner.inline_local_functions(model) if model.functions else model
+
+
+def _names(graph: onnx.GraphProto) -> Iterator[object]:
+    """All names in the graph; protobuf gives bytes where they are not UTF-8."""
+    for value in (*graph.input, *graph.output, *graph.initializer):
+        yield value.name
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
 
 
 def _constant_value(file: OnnxFile, node: onnx.NodeProto, given: Mapping[str, Any]) -> Array:

@@ -21,6 +21,13 @@ class Window:
     padding: Padding = (0, 0, 0, 0)
     dilation: Pair = (1, 1)
 
+    def __post_init__(self) -> None:
+        if min(*self.kernel, *self.stride, *self.dilation) < 1 or min(self.padding) < 0:
+            raise RefusedError(
+                f"kernel {self.kernel}, stride {self.stride} and dilation {self.dilation} must be "
+                f"positive, padding {self.padding} not negative"
+            )
+
     def extent(self, axis: int) -> int:
         """Rows (axis 0) or columns (axis 1) between the window's first and last element."""
         return self.dilation[axis] * (self.kernel[axis] - 1) + 1

@@ -85,12 +85,17 @@ def load_parameters(
     found = import_onnx(path, batch, dims)
     if found.graph.operators != graph.operators:
         raise ModelError(str(path), f"graph '{graph.name}' was not made from this file; import it")
-    tensors = _tensor_scales(found)
-    macs = {
-        op.name: _mac_parameters(found, op, tensors[op.inputs[0]])
-        for op in graph.operators
-        if op.is_mac
-    }
+    try:
+        tensors = _tensor_scales(found)
+        macs = {
+            op.name: _mac_parameters(found, op, tensors[op.inputs[0]])
+            for op in graph.operators
+            if op.is_mac
+        }
+    except (ValueError, LookupError, TypeError) as error:
+        raise ModelError(
+            str(path), f"its scales or weights are malformed ({error}); quantise it again"
+        ) from error
     return Quantisation(MappingProxyType(tensors), MappingProxyType(macs))
 
 

@@ -154,7 +154,7 @@ def test_from_torch__leaves_the_module_as_it_was():
 REFUSED = {
     "transposed": (
         lambda s, x: nn.functional.conv_transpose2d(x, torch.ones(3, 3, 2, 2)),
-        "supported",
+        "transposed convolutions",
     ),
     "sigmoid": (lambda s, x: torch.sigmoid(x), "aten.sigmoid.default"),
     "product": (lambda s, x: s.conv(x) * s.conv(x), "may only be added"),

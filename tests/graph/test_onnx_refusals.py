@@ -1,12 +1,17 @@
 """Files that cannot be imported are refused in one sentence with file, node and way out."""
 
+import contextlib
+
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from onnx_models import constant, model, save, weights
 
 from fragenv.errors import ModelError
+from fragenv.graph.check import check_graph
 from fragenv.graph.from_onnx import from_onnx
 
 node = helper.make_node
@@ -262,3 +267,47 @@ def test_from_onnx__refusing_leaves_the_file_alone(tmp_path):
         from_onnx(path)
     assert path.read_bytes() == before
     assert onnx.load(path).graph.node[0].op_type == "Sigmoid"
+
+
+@pytest.fixture(scope="module")
+def sound():
+    """A file with one of everything that parsing touches."""
+    nodes = [
+        node("Conv", ["x", "w"], ["a"], pads=[1, 1, 1, 1]),
+        node("BatchNormalization", ["a", "s", "s", "s", "s"], ["b"]),
+        node("MaxPool", ["b"], ["c"], kernel_shape=[2, 2], strides=[2, 2]),
+        node("Reshape", ["c", "t"], ["d"]),
+        node("Gemm", ["d", "v", "k"], ["e"], transB=1),
+        node("Clip", ["e", "lo"], ["y"]),
+    ]
+    numbers = weights(w=(2, 3, 3, 3), s=(2,), v=(3, 32), k=(3,), lo=())
+    made = model(nodes, [*numbers, constant("t", [0, -1], np.int64)])
+    return made.SerializeToString()
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_from_onnx__damaged_bytes_never_raise_anything_but_model_errors(
+    data, sound, tmp_path_factory
+):
+    damaged = bytearray(sound)
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(damaged) - 1))
+        damaged[at : at + 1] = data.draw(st.binary(max_size=1))
+    path = tmp_path_factory.getbasetemp() / "damaged.onnx"
+    path.write_bytes(damaged)
+    with contextlib.suppress(ModelError):  # much damage does no harm
+        check_graph(from_onnx(path))
+
+
+def test_from_onnx__the_sound_file_is_imported(sound, tmp_path):
+    path = tmp_path / "sound.onnx"
+    path.write_bytes(sound)
+    assert [op.kind for op in from_onnx(path).operators] == ["conv", "maxpool", "gemm", "clip"]
+
+
+def test_from_onnx__constants_outside_the_file_are_refused(tmp_path):
+    tensor = external("data.bin").graph.initializer[0]
+    made = model([node("Constant", [], ["w"], "k", value=tensor), node("Conv", ["x", "w"], ["y"])])
+    with pytest.raises(ModelError, match=r"node 'k'.*constants outside the file"):
+        from_onnx(save(tmp_path, made))

@@ -1,5 +1,6 @@
 """LeNet-5 on scikit-learn's digits, as float and as int8, by the script a user runs."""
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from fragenv.graph.from_onnx import from_onnx
 from fragenv.models import zoo
@@ -56,11 +59,17 @@ def test_train_lenet__writes_the_zoos_lenet(trained):
 
 def test_train_lenet__bad_options_exit_with_2_and_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
-    assert train(tmp_path, "--pool", "median").returncode == 2
-    done = train(tmp_path / "file")
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    assert "cannot be written" in done.stderr
+    spec = importlib.util.spec_from_file_location("train_lenet", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    app = typer.Typer()
+    app.command()(module.main)
+    wrong_pool = CliRunner().invoke(app, ["--output", str(tmp_path), "--pool", "median"])
+    assert wrong_pool.exit_code == 2
+    no_folder = CliRunner().invoke(app, ["--output", str(tmp_path / "file")])
+    assert no_folder.exit_code == 2
+    assert "cannot be written" in no_folder.output
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
 def test_load_split__is_seeded_and_splits_every_image_once():

@@ -255,3 +255,14 @@ def test_export__refuses_folders_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(ModelError, match="cannot be written"):
         export_onnx(Net(), SHAPE, tmp_path / "file" / "model.onnx")
+
+
+def test_load_parameters__uint8_tensors_are_shifted_by_128(files):
+    path = files / "uint8.onnx"
+    graph = from_onnx(path)
+    stored = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
+    first = next(n for n in onnx.load(path).graph.node if n.op_type == "QuantizeLinear")
+    assert stored[first.input[2]].dtype == np.uint8
+    found = load_parameters(path, graph).tensors[graph.inputs[0]]
+    assert found.zero_point == int(stored[first.input[2]]) - 128
+    assert found.scale == float(stored[first.input[1]])
