@@ -237,7 +237,7 @@ class Encoder:
         legal: npt.NDArray[np.bool_],
         per_cycle: float,
     ) -> None:
-        problem, count, first = self.problem, self._nodes, self.problem.num_inputs
+        count, first = self._nodes, self.problem.num_inputs
         location = np.array(state.location)
         # times of tensors that are gone stay, but nobody asks for them
         ready = np.array([max(t) for t in state.ready], np.float32)
