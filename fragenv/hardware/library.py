@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 #: lanes that are tried on either side of the array; a shape is any pair whose product fits
 LANES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 22, 24, 26, 28, 30, 32)
 LANES += (36, 40, 44, 48, 52, 56, 60, 64, 72, 80, 96, 112, 128, 160, 192, 256)
-#: (share of the chip, how many lane shapes): large fragments take the chip in turns, smaller ones
-#: share it
-BUDGETS = ((1.0, 3), (0.5, 2), (0.25, 1))
-DEPTHWISE_SHARES = (0.25, 0.125)
+#: lane shapes that take the whole chip in turns, and pairs that share it
+WHOLE_CHIP, PAIRS = 3, 2
+#: lanes of depthwise fragments: shares of the chip's local SRAM or multipliers, whichever is less
+DEPTHWISE_SHARES = (1.0, 0.5, 0.25)
 
 
 def build_library(shapes: Sequence[TaskShape], chip: Chip, batch: int) -> tuple[Fragment, ...]:
@@ -29,47 +29,55 @@ def build_library(shapes: Sequence[TaskShape], chip: Chip, batch: int) -> tuple[
 
     MAC fragments carry every further stage that some task needs, so that one of them alone can run
     a whole network; depthwise fragments and one fragment without an array stand beside them.
-    Lane shapes are Pareto-optimal in multipliers against cycles for some task; of those, for each
-    budget the one that is best for all tasks together, then those that lower the sum most when
-    each task may choose.
+    Lane shapes are Pareto-optimal in multipliers against cycles for some task. Of those: the shape
+    that is best for all tasks together, and those that lower the sum most when each task may take
+    its best (the chip in turns); then the pairs that share the chip and work on different frames at
+    the same time, each task on either (Shen et al., ISCA 2017).
     """
     stages: set[Stage] = set().union(*(s.stages for s in shapes))
+    rest = stages - {Stage.MAC}
+    depthwise = _depthwise(tuple(rest), chip) if Stage.DEPTHWISE in rest else []
     arrays = _distinct(s for s in shapes if s.array is Stage.MAC)
     fragments: list[Fragment] = []
     if arrays:
         lanes, cycles = _lane_cycles(arrays, chip, batch)
         keep = _pareto(lanes, cycles)
         lanes, cycles = lanes[keep], cycles[:, keep]
-        for share, count in BUDGETS:
-            chosen = _select(lanes, cycles, _scaled(chip.area, share), tuple(sorted(stages)), count)
-            fragments += [f for f in chosen if f not in fragments]
-    rest = stages - {Stage.MAC}
-    if Stage.DEPTHWISE in rest:
-        for share in DEPTHWISE_SHARES:
-            area = _scaled(chip.area, share)
-            lanes_out = max(
-                1, min(area.multipliers, area.local_bytes // (8 * ACC_PIXELS), max(LANES))
-            )
-            fragments.append(Fragment(1, lanes_out, tuple(rest)))
+        # alone, a fragment is no faster than its weights arrive; a pair shares the DRAM port anyway
+        loads = np.array([s.weight_bytes / chip.dram_bytes_per_cycle for s in arrays])
+        bounded = np.maximum(cycles, loads[:, None])
+        candidates = [Fragment(int(i), int(o), tuple(stages)) for i, o in lanes]
+        fragments += _in_turns(candidates, bounded, chip.area)
+        fragments += _in_pairs(candidates, cycles, chip.area)
+        if depthwise:
+            # a partner for the depthwise fragment of middle size
+            room = chip.area - depthwise[len(depthwise) // 2].area
+            fragments += _in_turns(candidates, bounded, room)[:1]
+    fragments += depthwise
     vector = tuple(rest - {Stage.DEPTHWISE})
     if vector or any(s.array is None for s in shapes):
         fragments.append(Fragment(1, min(64, max(8, chip.dram_bytes_per_cycle)), vector))
     return tuple(f for f in dict.fromkeys(fragments) if f.area.fits(chip.area))
 
 
+def _depthwise(stages: tuple[Stage, ...], chip: Chip) -> list[Fragment]:
+    found = []
+    for share in DEPTHWISE_SHARES:
+        local = int(chip.local_bytes * share) // (8 * ACC_PIXELS)
+        lanes = min(local, int(chip.multipliers * share), max(LANES))
+        if lanes and Fragment(1, lanes, stages).area.fits(chip.area):
+            found.append(Fragment(1, lanes, stages))
+    return found
+
+
 def _distinct(shapes: Iterable[TaskShape]) -> list[TaskShape]:
     return list(dict.fromkeys(shapes))
-
-
-def _scaled(area: Area, share: float) -> Area:
-    return Area(int(area.multipliers * share), int(area.lut * share), int(area.local_bytes * share))
 
 
 def _lane_cycles(
     shapes: Sequence[TaskShape], chip: Chip, batch: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Lane pairs (n, 2) that fit the chip, and cycles (shapes, n) of each shape on each: the
-    array's, or the time to load the weights where that is more."""
+    """Lane pairs (n, 2) that fit the chip, and the array's cycles (shapes, n) for each shape."""
     pairs = np.array(
         [(i, o) for i in LANES for o in LANES if i * o <= chip.multipliers], dtype=np.int64
     )
@@ -80,7 +88,7 @@ def _lane_cycles(
         blocks = blocks * -(-(s.c // s.groups) // lanes_in) * s.kernel
         pixels = s.window.rows_out * s.array_cols * batch
         beats = np.maximum(pixels, lanes_in * max(1, -(-pixels // ACC_PIXELS)))
-        rows.append(np.maximum(blocks * beats, s.weight_bytes / chip.dram_bytes_per_cycle))
+        rows.append(blocks * beats)
     return pairs, np.array(rows, dtype=np.float64)
 
 
@@ -98,26 +106,52 @@ def _pareto(lanes: npt.NDArray[np.int64], cycles: npt.NDArray[np.float64]) -> np
     return keep
 
 
-def _select(
-    lanes: npt.NDArray[np.int64],
-    cycles: npt.NDArray[np.float64],
-    budget: Area,
-    stages: tuple[Stage, ...],
-    count: int,
+def _in_turns(
+    candidates: list[Fragment], cycles: npt.NDArray[np.float64], room: Area
 ) -> list[Fragment]:
-    """Greedy cover: ``count`` shapes within ``budget`` that lower the sum over tasks of the
-    cycles on the best chosen shape most, one at a time; fewer where one more gains under 1%."""
-    candidates = [Fragment(int(i), int(o), stages) for i, o in lanes]
-    fits = np.array([f.area.fits(budget) for f in candidates], dtype=np.bool_)
+    """Greedy cover: shapes within ``room`` that lower the sum over tasks of the cycles on the best
+    chosen shape most, one at a time; fewer than ``WHOLE_CHIP`` where one more gains under 1%."""
+    fits = np.array([f.area.fits(room) for f in candidates], dtype=np.bool_)
     if not fits.any():
         return []
     best = np.full(len(cycles), np.inf)
     chosen: list[Fragment] = []
-    for _ in range(count):
+    for _ in range(WHOLE_CHIP):
         totals = np.where(fits, np.minimum(best[:, None], cycles).sum(axis=0), np.inf)
         index = int(totals.argmin())
         if chosen and totals[index] > 0.99 * best.sum():
             break
         best = np.minimum(best, cycles[:, index])
         chosen.append(candidates[index])
+    return chosen
+
+
+def _in_pairs(
+    candidates: list[Fragment], cycles: npt.NDArray[np.float64], room: Area
+) -> list[Fragment]:
+    """The ``PAIRS`` best pairs that fit together without a fragment in common, by the time of the
+    busier one when the tasks are divided between them as well as possible (divided tasks
+    allowed)."""
+    areas = np.array([(f.area.multipliers, f.area.lut, f.area.local_bytes) for f in candidates])
+    limit = np.array([room.multipliers, room.lut, room.local_bytes])
+    first, second = np.triu_indices(len(candidates), k=1)
+    fits = ((areas[first] + areas[second]) <= limit).all(axis=1)
+    first, second = first[fits], second[fits]
+    if not len(first):
+        return []
+    a, b = cycles[:, first], cycles[:, second]  # (shapes, pairs)
+    order = np.argsort(a / b, axis=0)
+    a, b = np.take_along_axis(a, order, axis=0), np.take_along_axis(b, order, axis=0)
+    zero = np.zeros((1, a.shape[1]))
+    on_first = np.concatenate([zero, np.cumsum(a, axis=0)])
+    on_second = np.concatenate([np.cumsum(b[::-1], axis=0)[::-1], zero])
+    # the first k tasks on the one, the others on the other
+    busier = np.maximum(on_first, on_second).min(axis=0)
+    chosen: list[Fragment] = []
+    for index in np.argsort(busier, kind="stable"):
+        pair = [candidates[first[index]], candidates[second[index]]]
+        if not set(pair) & set(chosen):
+            chosen += pair
+        if len(chosen) == 2 * PAIRS:
+            break
     return chosen

@@ -89,34 +89,6 @@ class State:
     cycles from the first command; frames' times are tuples of ``batch`` integers.
     """
 
-    __slots__ = (
-        "area_held",
-        "area_releases",
-        "bind_count",
-        "config_bytes",
-        "config_port",
-        "decisions",
-        "dma",
-        "done",
-        "dram_read_bytes",
-        "dram_write_bytes",
-        "finished",
-        "first_fragments",
-        "history",
-        "kept_bytes",
-        "last_read",
-        "latency_cycles",
-        "location",
-        "ready",
-        "slots",
-        "sram_releases",
-        "startup_config_bytes",
-        "tasks_left",
-        "unread",
-        "untouched",
-        "weight_read_bytes",
-    )
-
     def __init__(self) -> None:
         self.done: tuple[bool, ...] = ()
         self.tasks_left = 0
@@ -131,6 +103,7 @@ class State:
         self.sram_releases: list[tuple[int, int]] = []
         self.slots: tuple[Slot | None, ...] = ()
         self.area_held = Area()
+        #: (time, area, instance) of every eviction, the latest time first
         self.area_releases: tuple[tuple[int, Area, int], ...] = ()
         #: area that nothing has used yet
         self.untouched = Area()
@@ -152,8 +125,7 @@ class State:
     def copy(self) -> State:
         """A copy that shares everything immutable; timelines are shared until written."""
         new = State.__new__(State)
-        for name in State.__slots__:
-            setattr(new, name, getattr(self, name))
+        new.__dict__.update(self.__dict__)
         return new
 
     @property

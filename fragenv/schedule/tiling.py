@@ -587,4 +587,4 @@ def choose(ladder: tuple[Tiling, ...], sram_bytes: int, port: Port) -> Tiling | 
         return None
     limit = SLACK * fitting[-1].cost_cycles(port)
     close = (t for t in fitting if t.cost_cycles(port) <= limit)
-    return min(close, key=lambda t: t.sram_bytes * (1 + t.steps / 8))
+    return min(close, key=lambda t: t.sram_bytes * (1 + t.steps / 2))

@@ -7,6 +7,7 @@ holds its fragment from its first RUN to its last.
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
 from fragenv.hardware.chip import Area
@@ -98,7 +99,9 @@ def _evict(problem: Problem, state: State, index: int) -> None:
     state.slots = (*state.slots[:index], None, *state.slots[index + 1 :])
     state.area_held = state.area_held - area
     free_at = max(slot.timeline.last, slot.bound_at)
-    state.area_releases = (*state.area_releases, (free_at, area, slot.instance))
+    releases = [*state.area_releases, (free_at, area, slot.instance)]
+    releases.sort(key=itemgetter(0), reverse=True)
+    state.area_releases = tuple(releases)
 
 
 def _spill(problem: Problem, state: State, tensor: int) -> None:
@@ -241,17 +244,18 @@ def _configure(
 ) -> BindRecord:
     """Swap a fragment in through the configuration port, as soon as its area is free."""
     area, total = problem.areas[fragment], problem.chip.area
-    free_at = 0
-    for name in ("multipliers", "lut", "local_bytes"):
-        releases = [(time, getattr(given, name)) for time, given, _ in state.area_releases]
-        held, need = getattr(state.area_held, name), getattr(area, name)
-        free_at = max(free_at, free_from(releases, held, need, getattr(total, name)))
+    taken, free_at = state.area_held + area, 0
+    for time, given, _ in state.area_releases:
+        # before ``time`` that fragment's area was still taken
+        taken = taken + given
+        if not taken.fits(total):
+            free_at = time
+            break
     duration = problem.bind_cycles[fragment]
     state.config_port = state.config_port.copy()
     start = state.config_port.place(free_at, duration)
     state.config_bytes += problem.config_bytes[fragment]
-    held_now = state.area_held + area
-    left = total - held_now
+    left = total - (state.area_held + area)
     state.untouched = Area(
         min(state.untouched.multipliers, left.multipliers),
         min(state.untouched.lut, left.lut),
