@@ -184,6 +184,8 @@ def _softmax(scope: Scope, call: Call) -> Value:
     x = scope.value(call.inputs[0])
     default = -1 if scope.file.opset >= 13 else 1
     axis = _without_batch(call.get("axis", default), len(x.shape))
+    if scope.file.opset < 13 and prod(x.shape[axis + 1 :]) != 1:
+        raise RefusedError("before opset 13 it runs over all axes together; flatten before it")
     log = call.node.op_type == "LogSoftmax"
     return scope.builder.softmax(call.name, x, call.out, axis, log)
 

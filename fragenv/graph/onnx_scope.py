@@ -85,11 +85,9 @@ class Call:
             (top, left, bottom, right),
             (dilations[0], dilations[1]),
         )
-        match self.get("auto_pad", "NOTSET"):
-            case "SAME_UPPER" | "SAME_LOWER" as mode:
-                return same_padding((size[0], size[1]), window, mode == "SAME_UPPER")
-            case "VALID":
-                return Window(window.kernel, window.stride, dilation=window.dilation)
+        mode = self.get("auto_pad", "NOTSET")
+        if mode in ("SAME_UPPER", "SAME_LOWER"):
+            return same_padding((size[0], size[1]), window, mode == "SAME_UPPER")
         return window
 
 

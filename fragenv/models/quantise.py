@@ -15,7 +15,6 @@ from fragenv.errors import ModelError
 from fragenv.graph.quiet import quiet_logging
 from fragenv.models.export import whole_file
 
-_ACTIVATIONS = frozenset({"Relu", "Clip"})
 #: everything that the importer knows; the quantiser's own list lacks ReduceMean and LRN
 _QUANTISED = (
     *("Conv", "Gemm", "MatMul", "Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool"),
@@ -31,8 +30,8 @@ def quantise_onnx(
 
     QDQ form; weights int8, symmetric, one scale per output channel; activations int8, asymmetric,
     one scale per tensor from the extremes over ``calibration``; biases int32. Batch normalisation
-    is folded first. An activation right after another operator shares its quantisation, so that
-    the accumulator is rounded once.
+    is folded first. The tensor between an operator and the relu or clip that alone follows it has
+    the activation's scale, so that the activation is a clamp and the accumulator is rounded once.
 
     Args:
         float_path: a float model with one input.
@@ -71,11 +70,8 @@ def quantise_onnx(
                 # keep each relu as a node: it is an operator of the graph
                 extra_options={"QDQKeepRemovableActivations": True},
             )
-            model = onnx.load(str(temporary))
         except Exception as error:  # ONNX Runtime raises its own and many built-in types
             raise ModelError(source, f"cannot be quantised: {error}") from error
-        _merge_activations(model.graph)
-        onnx.save(model, str(temporary))
 
 
 class _Calibration:
@@ -94,30 +90,3 @@ class _Calibration:
 
     def get_next(self) -> dict[str, Any] | None:
         return next(self._batches, None)
-
-
-def _merge_activations(graph: onnx.GraphProto) -> None:
-    """Take out the Q/DQ pair between an operator and the activation that alone follows it."""
-    producer = {name: node for node in graph.node for name in node.output}
-    readers: dict[str, int] = {}
-    for name in [name for node in graph.node for name in node.input]:
-        readers[name] = readers.get(name, 0) + 1
-    kept_outside = {value.name for value in graph.output}
-    for node in list(graph.node):
-        if node.op_type not in _ACTIVATIONS:
-            continue
-        after = producer.get(node.input[0])
-        if after is None or after.op_type != "DequantizeLinear":
-            continue
-        before = producer.get(after.input[0])
-        if before is None or before.op_type != "QuantizeLinear" or before.input[0] not in producer:
-            continue
-        chain = (before.input[0], before.output[0], after.output[0])
-        if any(readers[name] != 1 or name in kept_outside for name in chain):
-            continue
-        node.input[0] = before.input[0]
-        graph.node.remove(before)
-        graph.node.remove(after)
-    used = {name for node in graph.node for name in node.input}
-    for tensor in [tensor for tensor in graph.initializer if tensor.name not in used]:
-        graph.initializer.remove(tensor)

@@ -208,6 +208,28 @@ def test_from_onnx__clip_bounds_from_constants_and_open_ends(tmp_path):
     assert kinds(imported(tmp_path, [node("Clip", ["x", "zero"], ["y"])], bounds)) == ["relu"]
 
 
+def test_from_onnx__counted_padding_matters_only_where_there_is_padding(tmp_path):
+    def counted(pads):
+        pool = node(
+            "AveragePool", ["x"], ["y"], kernel_shape=[2, 2], pads=pads, count_include_pad=1
+        )
+        return imported(tmp_path, [pool]).operators[0].attribute("count_include_pad")
+
+    assert counted([0, 0, 0, 0]) == 0
+    assert counted([0, 1, 0, 0]) == 1
+
+
+def test_from_onnx__old_softmax_over_flattened_axes(tmp_path):
+    nodes = [node("GlobalAveragePool", ["x"], ["g"]), node("Softmax", ["g"], ["y"])]
+    made = model(nodes)
+    made.opset_import[0].version = 12
+    assert kinds(from_onnx(save(tmp_path, made))) == ["globalavg", "softmax"]
+    image = model([node("Softmax", ["x"], ["y"])])
+    image.opset_import[0].version = 12
+    with pytest.raises(ModelError, match="before opset 13"):
+        from_onnx(save(tmp_path, image))
+
+
 def test_from_onnx__matmul_and_added_bias_become_one_operator(tmp_path):
     nodes = [node("MatMul", ["x", "w"], ["m"], "product"), node("Add", ["b", "m"], ["y"])]
     graph = imported(tmp_path, nodes, weights(w=(8, 5), b=(5,)), (1, 8))

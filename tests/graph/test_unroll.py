@@ -82,7 +82,8 @@ def test_unroll__windows_share_overlapping_inputs_and_weights():
 def test_unroll__whole_convolutions_equal_pytorchs(data):
     groups = data.draw(st.integers(1, 2))
     k, c = groups * data.draw(st.integers(1, 2)), groups * data.draw(st.integers(1, 2))
-    r, s, stride, dilation = (data.draw(st.integers(1, 2)) for _ in range(4))
+    r, s, stride = (data.draw(st.integers(1, 2)) for _ in range(3))
+    dilation = (data.draw(st.integers(1, 2)), data.draw(st.integers(1, 2)))
     padding = data.draw(st.integers(0, 1))
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     x = rng.integers(-9, 9, (c, 3, 4))
@@ -96,7 +97,7 @@ def test_unroll__whole_convolutions_equal_pytorchs(data):
         **{"k": k, "c": c, "p": p, "q": q, "r": r, "s": s, "h": 3, "w": 4},
         stride=(stride, stride),
         padding=(padding,) * 4,
-        dilation=(dilation, dilation),
+        dilation=dilation,
         groups=groups,
     )
     factors = UnrollFactors(k, c // groups, p, q, r, s)
