@@ -99,6 +99,15 @@ class DataflowGraph:
     def __repr__(self) -> str:
         return f"DataflowGraph({self.name!r}, {len(self.operators)} operators, {self.macs:,} MACs)"
 
+    def __reduce__(self) -> tuple[type[DataflowGraph], tuple[object, ...]]:
+        # pickled for environments in other processes
+        arguments = (self.name, self.operators, dict(self.tensors), self.inputs, self.outputs)
+        return DataflowGraph, arguments
+
+    def __deepcopy__(self, memo: object) -> DataflowGraph:
+        # immutable; Gymnasium copies the arguments of an environment
+        return self
+
     def op(self, name: str) -> Operator:
         """The operator called ``name``; KeyError where there is none."""
         result: Operator = self.nx.nodes[name]["op"]
