@@ -1,17 +1,40 @@
-"""Placing one task's transfers and RUNs on the timelines of the DMA and its fragment."""
+"""Placing one task's transfers and RUNs on the timelines of the DMA and its fragment.
+
+The loop over steps is compiled (numba): it is the hot path of every solver and of the environment.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from fragenv.schedule.timeline import Timeline
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from fragenv.schedule.timeline import Timeline, insert
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fragenv.schedule.steps import TaskPlan
 
-Times = tuple[int, int, int, int]
+Ints = npt.NDArray[np.int64]
+
+#: columns of ``TaskPlan.table``
+(
+    FIRST_FRAME,
+    LAST_FRAME,
+    WEIGHT_CYCLES,
+    WEIGHT_WAIT,
+    INPUT_CYCLES,
+    INPUT_WAIT,
+    INPUT_SOURCES,
+    RUN_CYCLES,
+    STORE_CYCLES,
+    STORE_WAIT,
+    FINISHES,
+    COLUMNS,
+) = range(12)
 
 
 class Placed(NamedTuple):
@@ -19,10 +42,8 @@ class Placed(NamedTuple):
 
     dma: Timeline
     slot: Timeline
-    #: per step, see ``TaskRecord.times``; only the first two of a task that streams on
-    times: list[Times]
-    #: start of the third weight LOAD of a task that streams without a gap from there; else -1
-    stream_start: int
+    #: per step, see ``TaskRecord.times``; (steps, 4)
+    times: Ints
     #: end of the last RUN, and of the last RUN or STORE
     run_end: int
     end: int
@@ -47,71 +68,75 @@ def place_task(
         room_at: no transfer before this cycle.
         source_ready: per source and residual, per frame: when it is there.
     """
+    ready = np.array(source_ready, dtype=np.int64)  # (sources, batch)
     for start, end in slot.gaps(slot_ready, plan.run_cycles):
-        placed = _attempt(plan, dma.copy(), max(start, slot_ready), room_at, source_ready)
-        if end is None or placed.run_end <= end:
-            timeline = slot.copy()
-            timeline.reserve(placed.times[0][2], placed.run_end)
-            return placed._replace(slot=timeline)
+        starts, ends, count = dma.with_room(plan.transfers)
+        times, ends_of_task, frames = _place_steps(
+            plan.table,
+            ready,
+            plan.setting.on_chip,
+            starts,
+            ends,
+            count,
+            max(start, slot_ready),
+            room_at,
+        )
+        count, run_end, last = ends_of_task
+        if end is None or run_end <= end:
+            first = int(times[0, 2])
+            _, timeline = slot.placed(first, run_end - first)
+            placed = Timeline(starts, ends, count)
+            return Placed(placed, timeline, times, run_end, last, tuple(frames.tolist()))
     raise AssertionError("the last gap has no end")
 
 
-def _attempt(
-    plan: TaskPlan,
-    dma: Timeline,
-    begin: int,
-    room_at: int,
-    source_ready: Sequence[tuple[int, ...]],
-) -> Placed:
-    """Place all steps on ``dma``; the first RUN starts at ``begin`` or later."""
-    on_chip = plan.setting.on_chip
-    chip_ready = [t for i, t in enumerate(source_ready) if on_chip >> i & 1]
-    place = dma.place
-    times: list[Times] = []
-    run_ends: list[int] = []
-    store_ends: list[int] = []
-    frames = [0] * plan.setting.batch
-    run_end, end, stream_start = begin, 0, -1
-    for step in plan.compact:
-        first, last, weight_cycles, weight_wait, input_cycles, input_wait, sources = step[:7]
-        run_cycles, store_cycles, store_wait, finishes = step[7:]
-        weight_start = input_start = store_start = -1
+@njit(cache=True)
+def _place_steps(  # type: ignore[no-untyped-def]  # noqa: C901
+    table, source_ready, on_chip, starts, ends, count, begin, room_at
+):
+    """Place all steps on the DMA's intervals (changed in place); the first RUN starts at ``begin``
+    or later. Returns (times (steps, 4), (intervals, end of the last RUN, end of all), frames)."""
+    steps = table.shape[0]
+    sources, batch = source_ready.shape
+    times = np.full((steps, 4), -1, dtype=np.int64)
+    run_ends = np.zeros(steps, dtype=np.int64)
+    store_ends = np.zeros(steps, dtype=np.int64)
+    frames = np.zeros(batch, dtype=np.int64)
+    run_end, end = begin, 0
+    for index in range(steps):
+        step = table[index]
+        first, last = step[FIRST_FRAME], step[LAST_FRAME]
         run_start = run_end
-        if weight_cycles:
-            ready = run_ends[weight_wait] if weight_wait >= 0 else room_at
-            weight_start = place(ready, weight_cycles)
-            if plan.streams and len(times) == 2 and weight_start + weight_cycles == dma.last:
-                stream_start = weight_start
-                break
-            run_start = max(run_start, weight_start + weight_cycles)
-        if input_cycles:
-            ready = run_ends[input_wait] if input_wait >= 0 else room_at
-            for source in sources:
-                ready = max(ready, *source_ready[source][first:last])
-            input_start = place(ready, input_cycles)
-            run_start = max(run_start, input_start + input_cycles)
-        for there in chip_ready:
-            run_start = max(run_start, *there[first:last])
-        if store_wait >= 0:
-            run_start = max(run_start, store_ends[store_wait])
-        run_end = done = run_start + run_cycles
-        if store_cycles:
-            store_start = place(run_end, store_cycles)
-            done = store_start + store_cycles
-        run_ends.append(run_end)
-        store_ends.append(done)
-        times.append((weight_start, input_start, run_start, store_start))
+        if step[WEIGHT_CYCLES] > 0:
+            ready = run_ends[step[WEIGHT_WAIT]] if step[WEIGHT_WAIT] >= 0 else room_at
+            start, count = insert(starts, ends, count, ready, step[WEIGHT_CYCLES])
+            times[index, 0] = start
+            run_start = max(run_start, start + step[WEIGHT_CYCLES])
+        if step[INPUT_CYCLES] > 0:
+            ready = run_ends[step[INPUT_WAIT]] if step[INPUT_WAIT] >= 0 else room_at
+            for source in range(sources):
+                if step[INPUT_SOURCES] >> source & 1:
+                    for frame in range(first, last):
+                        ready = max(ready, source_ready[source, frame])
+            start, count = insert(starts, ends, count, ready, step[INPUT_CYCLES])
+            times[index, 1] = start
+            run_start = max(run_start, start + step[INPUT_CYCLES])
+        for source in range(sources):
+            if on_chip >> source & 1:
+                for frame in range(first, last):
+                    run_start = max(run_start, source_ready[source, frame])
+        if step[STORE_WAIT] >= 0:
+            run_start = max(run_start, store_ends[step[STORE_WAIT]])
+        times[index, 2] = run_start
+        run_end = run_start + step[RUN_CYCLES]
+        done = run_end
+        if step[STORE_CYCLES] > 0:
+            start, count = insert(starts, ends, count, run_end, step[STORE_CYCLES])
+            times[index, 3] = start
+            done = start + step[STORE_CYCLES]
+        run_ends[index], store_ends[index] = run_end, done
         end = max(end, done)
-        if finishes:
-            for f in range(first, last):
-                frames[f] = max(frames[f], done)
-    if stream_start >= 0:
-        # the third LOAD is placed; the others follow each other; each RUN starts when its weights are there
-        run_end = stream_start + plan.stream_cycles
-        rest = plan.stream_cycles - plan.steps[2].weight_cycles - plan.steps[-1].run_cycles
-        place(dma.last, rest)
-        end = run_end
-        if plan.steps[-1].store_cycles:
-            end = place(run_end, plan.steps[-1].store_cycles) + plan.steps[-1].store_cycles
-        frames = [end] * plan.setting.batch
-    return Placed(dma, dma, times, stream_start, run_end, end, tuple(frames))
+        if step[FINISHES]:
+            for frame in range(first, last):
+                frames[frame] = max(frames[frame], done)
+    return times, (count, run_end, end), frames

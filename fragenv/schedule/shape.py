@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fragenv.graph.dataflow import DataflowGraph
 from fragenv.graph.operators import ACTIVATION_KINDS, POOL_KINDS, Operator, OpKind
 from fragenv.hardware.fragment import Fragment, Stage, stages_of
-from fragenv.hardware.timing import RUN_OVERHEAD_CYCLES, array_cycles, ceil_div, vector_cycles
+from fragenv.hardware.timing import CONSTANT_BYTES, RUN_OVERHEAD_CYCLES, array_cycles, ceil_div, vector_cycles
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,13 @@ class TaskShape:
 
     @property
     def weight_bytes(self) -> int:
-        return self.k * (self.c // self.groups) * self.kernel if self.array else 0
+        return self.k * self.channel_bytes if self.array else 0
+
+    @property
+    def channel_bytes(self) -> int:
+        """Weights and constants of one output channel."""
+        depth = 1 if self.array is Stage.DEPTHWISE else self.c // self.groups
+        return depth * self.kernel + CONSTANT_BYTES
 
     def blocks_per_group(self, fragment: Fragment) -> int:
         """Weight blocks that one group of ``lanes_out`` output channels takes."""
@@ -127,27 +133,28 @@ class TaskShape:
         """Bytes of the first ``blocks`` weight blocks.
 
         Blocks are stored one after the other in the order [output group][input group][r][s]; each
-        holds only its valid rows and columns, so that nothing is padded.
+        holds only its valid rows and columns, so that nothing is padded. The constants of a group's
+        channels precede its first block and belong to it.
         """
         if self.array is None:
             return 0
         group, rest = divmod(blocks, self.blocks_per_group(fragment))
         if self.array is Stage.DEPTHWISE:
             channels = min(group * fragment.lanes_out, self.k)
-            partial = min(fragment.lanes_out, self.k - channels) * rest if rest else 0
-            return channels * self.kernel + partial
+            partial = min(fragment.lanes_out, self.k - channels) * (rest + CONSTANT_BYTES)
+            return channels * self.channel_bytes + (partial if rest else 0)
         per_conv_group = ceil_div(self.k // self.groups, fragment.lanes_out)
         outer, inner = divmod(group, per_conv_group)
         done = inner * fragment.lanes_out
         channels = outer * (self.k // self.groups) + min(done, self.k // self.groups)
         depth = self.c // self.groups
-        prefix = channels * depth * self.kernel
+        prefix = channels * self.channel_bytes
         if rest:
             columns = min(fragment.lanes_out, self.k // self.groups - done)
             lanes, position = divmod(rest, self.kernel)
             first = lanes * fragment.lanes_in
             rows = first * self.kernel + min(fragment.lanes_in, depth - first) * position
-            prefix += columns * rows
+            prefix += columns * (rows + CONSTANT_BYTES)
         return prefix
 
     def run_cycles(

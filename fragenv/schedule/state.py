@@ -8,7 +8,9 @@ from fragenv.hardware.chip import Area
 from fragenv.schedule.timeline import Timeline
 
 if TYPE_CHECKING:
-    from fragenv.schedule.placement import Times
+    import numpy as np
+    import numpy.typing as npt
+
     from fragenv.schedule.problem import Choice, Problem
     from fragenv.schedule.steps import TaskPlan
 
@@ -58,25 +60,16 @@ class TaskRecord(NamedTuple):
     instance: int
     #: bit i: source i was read on the chip
     on_chip: int
-    #: start times of the first steps, and of the third weight LOAD where the others stream (or -1)
-    first_times: tuple[Times, ...]
-    stream_start: int
+    #: per step: start of the weight LOAD, of the input LOADs, of the RUN, of the STORE; -1 where
+    #: there is none; (steps, 4)
+    start_cycles: npt.NDArray[np.int64]
     #: from this time on the buffer has room for the working set and a kept output
     room_at: int
-    #: end of the last RUN or STORE
-    end: int
 
     @property
-    def times(self) -> tuple[Times, ...]:
-        """Per step: start of the weight LOAD, of the input LOADs, of the RUN, of the STORE; -1
-        where there is none."""
-        if self.stream_start < 0:
-            return self.first_times
-        times = [*self.first_times, *self.plan.stream_times(self.stream_start)]
-        if self.plan.steps[-1].store is not None:
-            store = self.end - self.plan.steps[-1].store_cycles
-            times[-1] = (*times[-1][:3], store)
-        return tuple(times)
+    def times(self) -> list[tuple[int, int, int, int]]:
+        """``start_cycles`` as plain integers."""
+        return [(a, b, c, d) for a, b, c, d in self.start_cycles.tolist()]
 
 
 Record = BindRecord | SpillRecord | TaskRecord

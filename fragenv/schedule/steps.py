@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from fragenv.schedule.tiling import (
     Chunk,
     Order,
@@ -58,19 +61,6 @@ class Step(NamedTuple):
 class TaskPlan:
     """A setting with its tiling, written out once and shared by all states that use it."""
 
-    __slots__ = (
-        "compact",
-        "dram_read_bytes",
-        "dram_write_bytes",
-        "run_cycles",
-        "setting",
-        "steps",
-        "stream_cycles",
-        "streams",
-        "tiling",
-        "weight_read_bytes",
-    )
-
     def __init__(self, setting: TaskSetting, tiling: Tiling, port: Port) -> None:
         self.setting, self.tiling = setting, tiling
         self.steps = _write_out(setting, tiling, port)
@@ -80,48 +70,29 @@ class TaskPlan:
             t.bytes for s in self.steps for t in s.inputs
         )
         self.dram_write_bytes = sum(s.store.bytes for s in self.steps if s.store)
-        #: whether the steps are one chunk's weight tiles, each loaded no faster than the one before
-        #: is used: then the loads follow each other without a gap
-        self.streams = (
-            len(self.steps) > 3
-            and len({s.chunk for s in self.steps}) == 1
-            and all(s.weights is not None for s in self.steps)
-            and all(
-                later.weight_cycles >= step.run_cycles
-                for step, later in zip(self.steps, self.steps[1:], strict=False)
-            )
+        #: LOADs and STOREs, those of a step's inputs counted as one
+        self.transfers = sum(
+            (s.weights is not None) + bool(s.inputs) + (s.store is not None) for s in self.steps
         )
-        #: from the third LOAD's start to the last RUN's end, where the task streams
-        self.stream_cycles = 0
-        if self.streams:
-            loads = sum(s.weight_cycles for s in self.steps[2:])
-            self.stream_cycles = loads + self.steps[-1].run_cycles
-        #: what placing reads of each step, as plain tuples
-        self.compact = tuple(
-            (
-                *s.chunk.frames,
-                s.weight_cycles,
-                s.weight_wait,
-                s.input_cycles,
-                s.input_wait,
-                tuple(t.source for t in s.inputs),
-                s.run_cycles,
-                s.store_cycles,
-                s.store_wait,
-                s.finishes,
-            )
-            for s in self.steps
+        #: what placing reads of each step, see ``placement.FIRST_FRAME`` and the following
+        self.table: npt.NDArray[np.int64] = np.array(
+            [
+                (
+                    *s.chunk.frames,
+                    s.weight_cycles,
+                    s.weight_wait,
+                    s.input_cycles,
+                    s.input_wait,
+                    sum(1 << t.source for t in s.inputs),
+                    s.run_cycles,
+                    s.store_cycles,
+                    s.store_wait,
+                    s.finishes,
+                )
+                for s in self.steps
+            ],
+            dtype=np.int64,
         )
-
-    def stream_times(self, start: int) -> list[tuple[int, int, int, int]]:
-        """Start times of the third and later steps of a task that streams, whose third LOAD starts
-        at ``start``: (weight LOAD, -1, RUN, STORE or -1; the STORE's is left to the caller)."""
-        result = []
-        for step in self.steps[2:]:
-            loaded = start + step.weight_cycles
-            result.append((start, -1, loaded, -1))
-            start = loaded
-        return result
 
 
 def _write_out(setting: TaskSetting, tiling: Tiling, port: Port) -> tuple[Step, ...]:

@@ -157,7 +157,7 @@ class TaskSetting:
             return shape.k
         first = shape.weight_prefix(blocks[0], self.fragment)
         size = shape.weight_prefix(blocks[1], self.fragment) - first
-        return ceil_div(size, (shape.c // shape.groups) * shape.kernel)
+        return ceil_div(size, shape.channel_bytes)
 
 
 def chunks_of(
@@ -235,7 +235,8 @@ class TilingSearch:
         (``long``) the smallest chunks whatever the number of steps."""
         shape, batch = self.shape, self.setting.batch
         if long:
-            yield from self._of_chunk(1, 1, 1, None)
+            for frames in sorted({1, batch}) if shape.out_rows == 1 else [1]:
+                yield from self._of_chunk(frames, 1, 1, None)
             if not shape.pool_window and shape.array is not None:
                 for parts in (2, 4, 8, 16):
                     if parts <= shape.out_cols:

@@ -1,74 +1,97 @@
-"""Timelines of units and of shared resources, small lists that are cheap to copy."""
+"""Timelines of units and of shared resources, small arrays that are cheap to copy."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+Ints = npt.NDArray[np.int64]
+
+
+@njit(cache=True)
+def insert(starts, ends, count, ready, duration):  # type: ignore[no-untyped-def]
+    """Take the earliest gap of ``duration`` cycles from ``ready`` on among ``count`` sorted busy
+    intervals; touching intervals are merged. Returns (start, new count)."""
+    if count == 0 or ready > ends[count - 1]:
+        starts[count] = ready
+        ends[count] = ready + duration
+        return ready, count + 1
+    low, high = 0, count  # the first interval that ends after ``ready``
+    while low < high:
+        middle = (low + high) // 2
+        if ends[middle] > ready:
+            high = middle
+        else:
+            low = middle + 1
+    start = ready
+    while low < count and starts[low] < start + duration:
+        start = ends[low]
+        low += 1
+    end = start + duration
+    before = low > 0 and ends[low - 1] == start
+    after = low < count and starts[low] == end
+    if before and after:
+        ends[low - 1] = ends[low]
+        for i in range(low, count - 1):
+            starts[i], ends[i] = starts[i + 1], ends[i + 1]
+        return start, count - 1
+    if before:
+        ends[low - 1] = end
+        return start, count
+    if after:
+        starts[low] = start
+        return start, count
+    for i in range(count, low, -1):
+        starts[i], ends[i] = starts[i - 1], ends[i - 1]
+    starts[low], ends[low] = start, end
+    return start, count + 1
 
 
 class Timeline:
-    """The busy intervals of one unit, sorted, touching ones merged."""
+    """The busy intervals of one unit, sorted, touching ones merged. The arrays may be longer than
+    ``count``; states share them, so they are copied before they are written."""
 
-    __slots__ = ("ends", "starts")
+    __slots__ = ("count", "ends", "starts")
 
-    def __init__(self, starts: list[int] | None = None, ends: list[int] | None = None) -> None:
-        self.starts = starts if starts is not None else []
-        self.ends = ends if ends is not None else []
+    def __init__(
+        self, starts: Ints | None = None, ends: Ints | None = None, count: int = 0
+    ) -> None:
+        self.starts: Ints = np.empty(0, dtype=np.int64) if starts is None else starts
+        self.ends: Ints = np.empty(0, dtype=np.int64) if ends is None else ends
+        self.count = count
 
-    def copy(self) -> Timeline:
-        return Timeline(self.starts.copy(), self.ends.copy())
+    def with_room(self, more: int) -> tuple[Ints, Ints, int]:
+        """Copies of the arrays with room for ``more`` intervals, and the count."""
+        count = self.count
+        starts = np.empty(count + more, dtype=np.int64)
+        ends = np.empty(count + more, dtype=np.int64)
+        starts[:count], ends[:count] = self.starts[:count], self.ends[:count]
+        return starts, ends, count
 
     @property
     def last(self) -> int:
         """When the unit is free for good."""
-        return self.ends[-1] if self.ends else 0
+        return int(self.ends[self.count - 1]) if self.count else 0
 
-    def place(self, ready: int, duration: int) -> int:
-        """Take the earliest gap of ``duration`` cycles that starts at ``ready`` or later; returns
-        its start."""
-        starts, ends = self.starts, self.ends
-        if not ends or ready >= ends[-1]:
-            if ends and ready == ends[-1]:
-                ends[-1] = ready + duration
-            else:
-                starts.append(ready)
-                ends.append(ready + duration)
-            return ready
-        i = bisect_right(ends, ready)  # the first interval that ends after ``ready``
-        count = len(starts)
-        start = ready
-        while i < count and starts[i] < start + duration:
-            start = ends[i]
-            i += 1
-        end = start + duration
-        before = i > 0 and ends[i - 1] == start
-        after = i < count and starts[i] == end
-        if before and after:
-            ends[i - 1] = ends[i]
-            del starts[i], ends[i]
-        elif before:
-            ends[i - 1] = end
-        elif after:
-            starts[i] = start
-        else:
-            starts.insert(i, start)
-            ends.insert(i, end)
-        return start
+    def placed(self, ready: int, duration: int) -> tuple[int, Timeline]:
+        """The earliest start of ``duration`` cycles from ``ready`` on, and the timeline with it."""
+        starts, ends, count = self.with_room(1)
+        start, count = insert(starts, ends, count, ready, duration)
+        return start, Timeline(starts, ends, count)
 
     def gaps(self, ready: int, duration: int) -> list[tuple[int, int | None]]:
         """The gaps (start, end; None for the last) that hold ``duration`` cycles from ``ready``."""
         result: list[tuple[int, int | None]] = []
         previous = 0
-        for start, end in zip(self.starts, self.ends, strict=True):
+        for start, end in zip(
+            self.starts[: self.count].tolist(), self.ends[: self.count].tolist(), strict=True
+        ):
             if start - max(previous, ready) >= duration:
                 result.append((previous, start))
             previous = end
         result.append((previous, None))
         return result
-
-    def reserve(self, start: int, end: int) -> None:
-        """Take [start, end), which must be free."""
-        if self.place(start, end - start) != start:
-            raise AssertionError(f"[{start}, {end}) is not free")
 
 
 def free_from(releases: list[tuple[int, int]], held: int, need: int, capacity: int) -> int:
@@ -78,12 +101,11 @@ def free_from(releases: list[tuple[int, int]], held: int, need: int, capacity: i
     starts late counts from the beginning, so that the answer can only be later than necessary.
     """
     free = capacity - held - need
-    time = 0
-    if free < sum(amount for _, amount in releases):
-        taken = 0
-        for end, amount in sorted(releases, reverse=True):
-            taken += amount
-            if taken > free:
-                time = end
-                break
-    return time
+    if free >= sum(amount for _, amount in releases):
+        return 0
+    taken = 0
+    for end, amount in sorted(releases, reverse=True):
+        taken += amount
+        if taken > free:
+            return end
+    return 0

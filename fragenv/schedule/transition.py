@@ -41,7 +41,6 @@ def apply(problem: Problem, state: State, action: int) -> State:
         _evict(problem, new, action)
         return new
     node, index = divmod(action - MAX_SLOTS, problem.num_choices + 1)
-    new.dma = new.dma.copy()
     new.sram_releases = new.sram_releases.copy()
     if index == problem.num_choices:
         _spill(problem, new, problem.tensor_of[problem.operators[node].output])
@@ -109,7 +108,7 @@ def _spill(problem: Problem, state: State, tensor: int) -> None:
     size = problem.tensor_bytes[tensor]
     ready = max(state.ready[tensor])
     duration = problem.port.cycles(size)
-    start = state.dma.place(ready, duration)
+    start, state.dma = state.dma.placed(ready, duration)
     end = start + duration
     state.location = _replaced(state.location, tensor, DRAM)
     state.ready = _replaced(state.ready, tensor, (end,) * problem.batch)
@@ -158,10 +157,8 @@ def _run(problem: Problem, state: State, choice: Choice) -> None:
         index,
         slot.instance,
         on_chip,
-        tuple(placed.times),
-        placed.stream_start,
+        placed.times,
         room_at,
-        placed.end,
     )
     state.history = (record, state.history)
     _finish_operators(problem, state, choice, placed.run_end)
@@ -252,8 +249,7 @@ def _configure(
             free_at = time
             break
     duration = problem.bind_cycles[fragment]
-    state.config_port = state.config_port.copy()
-    start = state.config_port.place(free_at, duration)
+    start, state.config_port = state.config_port.placed(free_at, duration)
     state.config_bytes += problem.config_bytes[fragment]
     left = total - (state.area_held + area)
     state.untouched = Area(
