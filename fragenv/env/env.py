@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -31,7 +31,7 @@ ILLEGAL_PENALTY = 1.0
 DECISIONS_PER_OPERATOR = 4
 
 
-class FragmentEnv(gymnasium.Env[Observation, np.int64]):
+class FragmentEnv(gymnasium.Env[dict[str, Any], np.int64]):
     """Schedule a network on a chip.
 
     Actions: see ``actions``; observations: see ``observation``; rewards: see ``reward``. An illegal
@@ -54,7 +54,10 @@ class FragmentEnv(gymnasium.Env[Observation, np.int64]):
         FragenvError: an argument cannot be used; the message says how to put it right.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}
+    metadata: dict[str, Any] = {  # noqa: RUF012  as Gymnasium declares it
+        "render_modes": ["ansi", "rgb_array"],
+        "render_fps": 4,
+    }
 
     def __init__(
         self,
@@ -160,7 +163,7 @@ class FragmentEnv(gymnasium.Env[Observation, np.int64]):
             "decisions": len(self._taken),
         }
 
-    def render(self) -> str | npt.NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> str | npt.NDArray[np.uint8] | None:
         """The timeline so far as text ("ansi") or pixels (height, width, 3) ("rgb_array")."""
         from fragenv.env import render
 

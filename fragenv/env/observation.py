@@ -262,7 +262,8 @@ class Encoder:
         free_at = {s.fragment: s.timeline.last for s in state.slots if s is not None}
         room = problem.chip.area - state.area_held if None in state.slots else None
         rows: list[tuple[float, ...]] = []
-        for index, area in enumerate(problem.areas):
+        areas: tuple[Area, ...] = problem.areas
+        for index, area in enumerate(areas):
             able = [free_at[f] for f in problem.substitutes[index] if f in free_at]
             fits = room is not None and area.fits(room)
             rows.append(

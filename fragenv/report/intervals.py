@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -115,12 +115,15 @@ def _task_spans(records: Iterable[object]) -> Iterator[tuple[TaskRecord, Span]]:
     """Each task from its first command to its last."""
     for record in records:
         if isinstance(record, TaskRecord):
-            start = min(time for times in record.times for time in times if time >= 0)
-            yield record, Span(start, record.end)
+            steps = list(zip(record.plan.steps, record.times, strict=True))
+            start = min(time for _, times in steps for time in times if time >= 0)
+            run_end = steps[-1][1][2] + steps[-1][0].run_cycles
+            stores = [times[3] + step.store_cycles for step, times in steps if times[3] >= 0]
+            yield record, Span(start, max(run_end, *stores, 0))
 
 
 def _kept_spans(
-    problem: Problem, records: list[object], latency: int
+    problem: Problem, records: Sequence[object], latency: int
 ) -> Iterator[tuple[Span, int]]:
     """Each kept tensor from its task's first command until its last reader or its STORE is over."""
     begun: dict[int, int] = {}

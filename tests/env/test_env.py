@@ -24,28 +24,21 @@ from fragenv.env.registry import ENVIRONMENTS, MODEL_ENVIRONMENT
 from fragenv.errors import FragenvError
 from fragenv.schedule.problem import MAX_SLOTS
 
-SLOW = {"ResNet50Chip-v0", "GoogLeNetChip-v0", "VGG16Chip-v0", "MobileNetV2Chip-v0"}
-
-
-def ids() -> list[Any]:
-    return [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in ENVIRONMENTS]
+GRAPH = toy_graph()
 
 
 def toy_env(**kwargs: Any) -> FragmentEnv:
     return FragmentEnv(model=GRAPH, chip=toy_chip(), **kwargs)
 
 
-GRAPH = toy_graph()
-
-
-@pytest.mark.parametrize("name", ids())
+@pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_registered__passes_gymnasiums_and_sb3s_checkers(name: str) -> None:
     # warnings are errors in this suite
     gymnasium_check(gymnasium.make(name, render_mode="rgb_array").unwrapped)
     sb3_check(gymnasium.make(name, render_mode="ansi"), skip_render_check=False)
 
 
-@pytest.mark.parametrize("name", ids())
+@pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_registered__masks_tell_what_step_accepts(name: str) -> None:
     env = gymnasium.make(name)
     tries = 3 if len(env.unwrapped.problem.operators) < 60 else 1  # type: ignore[attr-defined]

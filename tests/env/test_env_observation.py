@@ -76,7 +76,7 @@ def test_dynamic__follows_the_state() -> None:
     assert column(NODE_DYNAMIC, node, "ready").tolist() == [0, 1, 0]
     assert column(NODE_DYNAMIC, node, "output_on_chip").tolist() == [1, 0, 0]
     assert column(NODE_DYNAMIC, node, "inputs_on_chip_share").tolist() == [0, 1, 0]
-    assert column(NODE_DYNAMIC, node, "output_time")[0] == 1.0
+    assert column(NODE_DYNAMIC, node, "output_time")[0] == pytest.approx(1)
     fragment = problem.choices[0][keep].fragment
     bound = column(CHOICE_DYNAMIC, view["choice_dynamic"], "bound")
     for index, choice in enumerate(problem.choices[1]):
