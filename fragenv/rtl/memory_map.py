@@ -1,0 +1,150 @@
+"""Where everything lies: tensors and weights in DRAM, buffers and kept tensors in the tensor buffer.
+
+A buffer of the chip's SRAM is needed from the planned start of the first command that touches it to
+the planned end of the last; buffers whose times overlap get different addresses (first fit).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from fragenv.errors import InfeasibleError, Violation
+from fragenv.schedule.problem import Problem
+from fragenv.schedule.program import CommandKind, Program, Role
+from fragenv.schedule.simulate import simulate
+
+#: DRAM regions begin at multiples of this
+DRAM_ALIGNMENT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A buffer: ``size`` bytes while start <= cycle < end (planned)."""
+
+    name: str
+    size: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryMap:
+    """Byte addresses. Buffer names: ``task3.weights``, ``.input``, ``.rows``, ``.output``, ``tensor.X``."""
+
+    buffer: Mapping[str, int]
+    buffer_bytes: Mapping[str, int]
+    dram_tensors: Mapping[str, int]
+    dram_weights: Mapping[int, int]
+    dram_bytes: int
+
+
+def map_memory(problem: Problem, program: Program, weight_bytes: Mapping[int, int]) -> MemoryMap:
+    """The memory map of a program; ``weight_bytes`` is per task the length of its weight stream.
+
+    Raises:
+        InfeasibleError: the buffers cannot be packed into the chip's SRAM.
+    """
+    needs = buffer_needs(problem, program)
+    place = pack(needs, problem.chip.buffer_bytes, problem.chip.name)
+    address = 0
+    tensors: dict[str, int] = {}
+    moved = dict.fromkeys(c.tensor for c in program.commands if c.tensor)
+    for name in dict.fromkeys([*problem.tensors[: problem.num_inputs], *moved]):
+        tensors[name] = address
+        address = _aligned(address + problem.tensor_bytes[problem.tensor_of[name]])
+    weights: dict[int, int] = {}
+    for task, size in weight_bytes.items():
+        weights[task] = address
+        address = _aligned(address + size)
+    return MemoryMap(place, {n.name: n.size for n in needs}, tensors, weights, address)
+
+
+def _aligned(address: int) -> int:
+    return -(-address // DRAM_ALIGNMENT) * DRAM_ALIGNMENT
+
+
+def buffer_needs(problem: Problem, program: Program) -> list[Need]:
+    """Every buffer of the program with its planned lifetime."""
+    timing = simulate(program)
+    spans: dict[str, tuple[int, int]] = {}
+    sizes: dict[str, int] = {}
+
+    def touch(name: str, size: int, command: int) -> None:
+        start, end = timing.starts[command], timing.ends[command]
+        old = spans.get(name, (start, end))
+        spans[name] = (min(old[0], start), max(old[1], end))
+        sizes[name] = size
+
+    for command in program.commands:
+        if command.kind is CommandKind.BIND:
+            continue
+        if command.role is Role.SPILL:
+            index = problem.tensor_of[command.tensor]
+            touch(f"tensor.{command.tensor}", problem.tensor_bytes[index], command.id)
+            continue
+        record = program.tasks[command.task]
+        tiling, keep = record.plan.tiling, record.plan.setting.keep_output
+        name = f"task{command.task}"
+        running = command.kind is CommandKind.RUN
+        if tiling.weight_buffer_bytes and (running or command.role is Role.WEIGHTS):
+            touch(f"{name}.weights", tiling.weight_buffer_bytes, command.id)
+        if tiling.input_buffer_bytes and (running or command.role is Role.INPUT):
+            touch(f"{name}.input", tiling.input_buffer_bytes, command.id)
+        if tiling.row_buffer_bytes and running:
+            touch(f"{name}.rows", tiling.row_buffer_bytes, command.id)
+        if tiling.output_buffer_bytes and (running or command.role is Role.OUTPUT):
+            touch(f"{name}.output", tiling.output_buffer_bytes, command.id)
+        if not running:
+            continue
+        kept = [record.choice.output] if keep else []
+        kept += [t for i, t in enumerate(record.choice.sources) if record.on_chip >> i & 1]
+        for tensor in kept:
+            # a tensor may be kept, spilled and read again from DRAM, but is kept only once
+            touch(f"tensor.{problem.tensors[tensor]}", problem.tensor_bytes[tensor], command.id)
+    return [Need(name, sizes[name], *spans[name]) for name in spans]
+
+
+def pack(needs: Iterable[Need], capacity: int, chip: str) -> dict[str, int]:
+    """Addresses for the buffers, first fit; by time of need, else by size.
+
+    Raises:
+        InfeasibleError: none of the orders fits.
+    """
+    needs = list(needs)
+    orders = (
+        sorted(needs, key=lambda n: (n.start, -n.size, n.name)),
+        sorted(needs, key=lambda n: (-n.size, n.start, n.name)),
+        sorted(needs, key=lambda n: (n.start - n.end, -n.size, n.name)),
+        sorted(needs, key=lambda n: ((n.start - n.end) * n.size, n.name)),
+    )
+    least = 0
+    for order in orders:
+        place = _first_fit(order)
+        used = max((place[n.name] + n.size for n in needs), default=0)
+        if used <= capacity:
+            return place
+        least = min(least, used) if least else used
+    raise InfeasibleError(
+        Violation("buffers cannot be packed", f"chip '{chip}'", least, capacity, "bytes"),
+        "choose a schedule that keeps fewer tensors on the chip",
+    )
+
+
+def _first_fit(order: list[Need]) -> dict[str, int]:
+    place: dict[str, int] = {}
+    placed: list[Need] = []
+    for need in order:
+        rivals = sorted(
+            (place[p.name], place[p.name] + p.size)
+            for p in placed
+            if p.start < need.end and need.start < p.end
+        )
+        address = 0
+        for low, high in rivals:
+            if address + need.size <= low:
+                break
+            address = max(address, high)
+        place[need.name] = address
+        placed.append(need)
+    return place

@@ -1,0 +1,275 @@
+"""The generated top module: shell (sequencer, DMA, configuration port, buffer) and circuits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fragenv.hardware.chip import Chip
+from fragenv.hardware.fragment import Fragment, Stage
+from fragenv.hardware.timing import ACC_PIXELS
+from fragenv.rtl.circuits import FIRST_CIRCUIT_UNIT, Circuits
+from fragenv.rtl.isa import RECORDS, WORD_BITS, field_words, wait_words
+
+TOP_NAME = "fragenv_top"
+
+_HEADER = """\
+// {top} - {title}
+//
+// Generated: shell of chip '{chip}' and the circuits of one schedule. Ports: the program memory, the
+// DRAM, the configuration memory; unit_start_o and unit_complete_o let a test bench time the commands
+// (bit 0 the DMA, 1 the configuration port, then the circuits). Reset: synchronous, active low.
+`default_nettype none
+module {top} #(
+  parameter int BeatBytes = {beat}
+) (
+  input  wire                    clk_i,
+  input  wire                    rst_ni,
+  output logic [31:0]            program_address_o,
+  input  wire  [63:0]            program_i,
+  output logic                   dram_valid_o,
+  input  wire                    dram_ready_i,
+  output logic                   dram_write_o,
+  output logic [31:0]            dram_address_o,
+  output logic [15:0]            dram_bytes_o,
+  output logic [8*BeatBytes-1:0] dram_data_o,
+  input  wire                    dram_valid_i,
+  input  wire  [8*BeatBytes-1:0] dram_data_i,
+  output logic                   config_request_o,
+  output logic [31:0]            config_address_o,
+  output logic [31:0]            config_bytes_o,
+  input  wire                    config_valid_i,
+  input  wire  [15:0]            config_bytes_i,
+  output logic [{units}-1:0]{pad} unit_start_o,
+  output logic [{units}-1:0]{pad} unit_complete_o,
+  output logic                   over_o,
+  output logic                   error_o
+);
+  localparam int Units      = {units};
+  localparam int WaitWords  = {wait_words};
+  localparam int RunBits    = {run_bits};
+  localparam int DmaBits    = {dma_bits};
+  localparam int ConfigBits = {config_bits};
+  localparam int MaxBytes   = {max_bytes};
+  localparam int Readers    = {readers};
+  localparam int Writers    = {writers};
+
+  logic [Units-1:0]              word_valid, word_ready, start, done, complete;
+  logic                          word_last, buffer_error, unbound_error;
+  logic [63:0]                   word;
+  logic [16*Units-1:0]           completed_q;
+  logic [{circuits}-1:0]         bound;
+  logic [Readers-1:0]            read_valid;
+  logic [32*Readers-1:0]         read_address;
+  // verilator lint_off UNUSEDSIGNAL
+  logic [8*MaxBytes*Readers-1:0] read_data;              // narrow ports leave their upper bytes unused
+  // verilator lint_on UNUSEDSIGNAL
+  logic [Writers-1:0]            write_valid;
+  logic [32*Writers-1:0]         write_address;
+  logic [16*Writers-1:0]         write_bytes;
+  logic [8*MaxBytes*Writers-1:0] write_data;
+
+  assign unit_start_o    = start;
+  assign unit_complete_o = complete;
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      completed_q <= '0;
+      error_o     <= 1'b0;
+    end else begin
+      for (int u = 0; u < Units; u++) completed_q[16*u+:16] <= completed_q[16*u+:16] + 16'(complete[u]);
+      error_o <= error_o || buffer_error || unbound_error;
+    end
+  end
+
+  fe_sequencer #(.WaitWords(WaitWords), .Units(Units)) u_sequencer (
+    .clk_i        (clk_i),
+    .rst_ni       (rst_ni),
+    .address_o    (program_address_o),
+    .program_i    (program_i),
+    .word_valid_o (word_valid),
+    .word_ready_i (word_ready),
+    .word_last_o  (word_last),
+    .word_o       (word),
+    .completed_i  (completed_q),
+    .over_o       (over_o)
+  );
+
+  fe_buffer #(
+    .Bytes      ({buffer_bytes}),
+    .Readers    (Readers),
+    .Writers    (Writers),
+    .MaxBytes   (MaxBytes),
+    .ReadBytes  ({{{read_bytes}}}),
+    .WriteBytes ({{{write_bytes}}})
+  ) u_buffer (
+    .clk_i           (clk_i),
+    .read_valid_i    (read_valid),
+    .read_address_i  (read_address),
+    .read_data_o     (read_data),
+    .write_valid_i   (write_valid),
+    .write_address_i (write_address),
+    .write_bytes_i   (write_bytes),
+    .write_data_i    (write_data),
+    .error_o         (buffer_error)
+  );
+"""
+
+_QUEUE = """
+  // ---- {title} ----
+  logic [{kind}Bits-1:0] {name}_record;
+
+  fe_queue #(
+    .WaitWords(WaitWords), .FieldWords({kind}Bits / 64), .Units(Units), .Depth({depth}), .Counted({counted})
+  ) u_{name}_queue (
+    .clk_i        (clk_i),
+    .rst_ni       (rst_ni),
+    .word_valid_i (word_valid[{unit}]),
+    .word_ready_o (word_ready[{unit}]),
+    .word_last_i  (word_last),
+    .word_i       (word),
+    .completed_i  (completed_q),
+    .start_o      (start[{unit}]),
+    .record_o     ({name}_record),
+    .done_i       (done[{unit}]),
+    .complete_o   (complete[{unit}])
+  );
+"""
+
+_DMA = """
+  fe_dma #(.BeatBytes(BeatBytes), .RecordBits(DmaBits)) u_dma (
+    .clk_i             (clk_i),
+    .rst_ni            (rst_ni),
+    .start_i           (start[0]),
+    .dma_i             (dma_record),
+    .done_o            (done[0]),
+    .request_valid_o   (dram_valid_o),
+    .request_ready_i   (dram_ready_i),
+    .request_write_o   (dram_write_o),
+    .request_address_o (dram_address_o),
+    .request_bytes_o   (dram_bytes_o),
+    .request_data_o    (dram_data_o),
+    .answer_valid_i    (dram_valid_i),
+    .answer_data_i     (dram_data_i),
+    .read_valid_o      (read_valid[0]),
+    .read_address_o    (read_address[31:0]),
+    .read_data_i       (read_data[8*BeatBytes-1:0]),
+    .write_valid_o     (write_valid[0]),
+    .write_address_o   (write_address[31:0]),
+    .write_bytes_o     (write_bytes[15:0]),
+    .write_data_o      (write_data[8*BeatBytes-1:0])
+  );
+"""
+
+_CONFIG = """
+  fe_config #(.Fragments({circuits}), .PowerUp(16'd{power_up}), .RecordBits(ConfigBits)) u_config (
+    .clk_i             (clk_i),
+    .rst_ni            (rst_ni),
+    .start_i           (start[1]),
+    .config_i          (config_record),
+    .done_o            (done[1]),
+    .request_o         (config_request_o),
+    .request_address_o (config_address_o),
+    .request_bytes_o   (config_bytes_o),
+    .answer_valid_i    (config_valid_i),
+    .answer_bytes_i    (config_bytes_i),
+    .bound_o           (bound)
+  );
+  assign unbound_error = |(start[Units-1:2] & ~bound);
+"""
+
+_CIRCUIT = """
+  fe_fragment #(
+    .LanesIn({lanes_in}), .LanesOut({lanes_out}), .HasArray({array}), .HasPool({pool}), .Pixels({pixels}), .RunBits(RunBits)
+  ) u_{name} (
+    .clk_i             (clk_i),
+    .rst_ni            (rst_ni && bound[{index}]),
+    .start_i           (start[{unit}]),
+    .run_i             ({name}_record),
+    .done_o            (done[{unit}]),
+    .x_read_valid_o    (read_valid[{x}]),
+    .x_read_address_o  (read_address[32*{x}+:32]),
+    .x_data_i          (read_data[8*MaxBytes*{x}+:{x_bits}]),
+    .w_read_valid_o    (read_valid[{w}]),
+    .w_read_address_o  (read_address[32*{w}+:32]),
+    .w_data_i          (read_data[8*MaxBytes*{w}+:{w_bits}]),
+    .write_valid_o     (write_valid[{y}]),
+    .write_address_o   (write_address[32*{y}+:32]),
+    .write_bytes_o     (write_bytes[16*{y}+:16]),
+    .write_data_o      (write_data[8*MaxBytes*{y}+:{w_bits}])
+  );
+"""
+
+_UNUSED = """  assign write_data[8*MaxBytes*{port}+{bits}+:8*MaxBytes-{bits}] = '0;
+"""
+
+
+def circuit_name(fragment: Fragment, index: int) -> str:
+    """Instance name of a circuit, such as ``circuit0_mac_pool_8x16``."""
+    stages = "_".join(fragment.stages) or "vector"
+    return f"circuit{index}_{stages}_{fragment.lanes_in}x{fragment.lanes_out}"
+
+
+def top_module(chip: Chip, circuits: Circuits, title: str) -> str:
+    """The text of the top module; equal arguments give equal text."""
+    beat = chip.dram_bytes_per_cycle
+    fragments = circuits.fragments
+    x_lanes = [max(f.lanes_in, f.lanes_out) for f in fragments]
+    widest = max(beat, *x_lanes)
+    writers = [beat, *(f.lanes_out for f in fragments)]
+    readers = [beat, *(b for f, x in zip(fragments, x_lanes, strict=True) for b in (x, f.lanes_out))]
+    bits = {name: field_words(fields) * WORD_BITS for name, fields in RECORDS.items()}
+    units = circuits.units
+    text = _HEADER.format(
+        top=TOP_NAME,
+        title=title,
+        chip=chip.name,
+        beat=beat,
+        units=units,
+        pad=" " * (17 - len(str(units)) - 3),
+        wait_words=wait_words(units),
+        run_bits=bits["run"],
+        dma_bits=bits["dma"],
+        config_bits=bits["config"],
+        max_bytes=widest,
+        readers=len(readers),
+        writers=len(writers),
+        circuits=len(fragments),
+        buffer_bytes=chip.buffer_bytes,
+        read_bytes=_widths(readers),
+        write_bytes=_widths(writers),
+    )
+    text += _QUEUE.format(
+        title="DMA", kind="Dma", name="dma", depth=4, counted="1'b0", unit=0
+    ) + _DMA
+    text += _QUEUE.format(
+        title="configuration port", kind="Config", name="config", depth=2, counted="1'b0", unit=1
+    ) + _CONFIG.format(circuits=len(fragments), power_up=circuits.power_up)
+    for index, (fragment, lanes) in enumerate(zip(fragments, x_lanes, strict=True)):
+        name, unit = circuit_name(fragment, index), FIRST_CIRCUIT_UNIT + index
+        text += _QUEUE.format(
+            title=name.replace("_", " "), kind="Run", name=name, depth=2, counted="1'b1", unit=unit
+        )
+        text += _CIRCUIT.format(
+            name=name,
+            index=index,
+            unit=unit,
+            lanes_in=fragment.lanes_in,
+            lanes_out=fragment.lanes_out,
+            array=f"1'b{int(Stage.MAC in fragment.stages)}",
+            pool=f"1'b{int(Stage.POOL in fragment.stages)}",
+            pixels=ACC_PIXELS,
+            x=1 + 2 * index,
+            w=2 + 2 * index,
+            y=1 + index,
+            x_bits=8 * lanes,
+            w_bits=8 * fragment.lanes_out,
+        )
+    for port, size in enumerate(writers):
+        if size < widest:
+            text += _UNUSED.format(port=port, bits=8 * size)
+    return text + "endmodule\n`default_nettype wire\n"
+
+
+def _widths(sizes: Sequence[int]) -> str:
+    """Port widths as a concatenation, port 0 last."""
+    return ", ".join(f"16'd{size}" for size in reversed(sizes))

@@ -1,0 +1,193 @@
+"""Verification: an emitted chip in Verilator against the integer reference, bytes and cycles."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fragenv.errors import FragenvError
+from fragenv.verify.build import FAST, Design, build, lint
+
+Int8 = npt.NDArray[np.int8]
+#: a job that takes this many times the predicted cycles is stopped
+LIMIT_FACTOR = 2
+LIMIT_SLACK_CYCLES = 20_000
+_STATUS = {3: "the simulation does not end", 4: "the simulated chip fails", 5: "the simulation cannot start"}
+
+
+class VerifyError(FragenvError):
+    """An emission cannot be simulated, or its simulation fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandTiming:
+    """Cycles of one command, counted from the job's first command."""
+
+    planned_start: int
+    planned_end: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Simulation:
+    """What the simulated chip did."""
+
+    #: per output tensor (jobs * batch, *shape), channels first
+    outputs: Mapping[str, Int8]
+    #: per job, from reset to the last command's end
+    cycles: tuple[int, ...]
+    #: of the first job, by command number
+    commands: tuple[CommandTiming, ...]
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of an emission.
+
+    Raises:
+        VerifyError: no manifest, a damaged one, or one of another version.
+    """
+    path = folder / "manifest.json"
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except OSError:
+        raise VerifyError(f"'{folder}' is no emission: it has no manifest.json") from None
+    except ValueError:
+        raise VerifyError(f"'{path}' is damaged; emit again") from None
+    if not isinstance(manifest, dict) or manifest.get("version") != 1:
+        raise VerifyError(f"'{path}' is of another version of the emitter; emit again")
+    return manifest
+
+
+def design_of(folder: Path) -> Design:
+    """The design of an emission."""
+    manifest = read_manifest(folder)
+    return Design(manifest["top"], tuple(sorted((folder / "rtl").glob("*.sv"))), (folder / "rtl",))
+
+
+def lint_emission(folder: Path) -> str:
+    """What ``verilator --lint-only -Wall`` says of an emission; "" where it is clean."""
+    return lint(design_of(folder))
+
+
+def simulate_emission(
+    folder: Path, inputs: Mapping[str, Int8], progress: Callable[[int], None] = lambda job: None
+) -> Simulation:
+    """Run frames through the emitted chip.
+
+    Args:
+        folder: from the emitter.
+        inputs: per input tensor (n, *shape), channels first; n a multiple of the batch.
+        progress: called with the number of finished jobs.
+
+    Raises:
+        VerifyError: the inputs do not fit, or the simulation fails.
+        BuildError: the design cannot be built.
+    """
+    manifest = read_manifest(folder)
+    batch, places = manifest["batch"], manifest["inputs"]
+    for place in places:
+        if place["tensor"] not in inputs:
+            raise VerifyError(f"input '{place['tensor']}' is missing")
+    frames = len(inputs[places[0]["tensor"]])
+    if frames == 0 or frames % batch:
+        raise VerifyError(f"{frames} frames are no whole number of jobs of {batch}")
+    jobs = frames // batch
+    model = build(design_of(folder), [Path(__file__).parent / "harness.cpp"], FAST)
+    with TemporaryDirectory() as name:
+        work = Path(name)
+        parts = [
+            _to_chip(inputs[p["tensor"]][job * batch : (job + 1) * batch], p["shape"])
+            for job in range(jobs)
+            for p in places
+        ]
+        (work / "input").write_bytes(b"".join(parts))
+        cycles = _run_model(model, folder, manifest, work, jobs, progress)
+        data = np.fromfile(work / "output", np.int8)
+        stamps = (work / "stamps").read_text().split("\n")
+    return Simulation(_outputs(data, manifest, jobs), cycles, _timings(manifest, stamps))
+
+
+def _run_model(
+    model: Path,
+    folder: Path,
+    manifest: Mapping[str, Any],
+    work: Path,
+    jobs: int,
+    progress: Callable[[int], None],
+) -> tuple[int, ...]:
+    chip, batch = manifest["chip"], manifest["batch"]
+    limit = LIMIT_FACTOR * manifest["predicted_cycles"] + LIMIT_SLACK_CYCLES
+    arguments = [str(folder / "program.bin"), str(folder / "memory.bin")]
+    arguments += [str(work / n) for n in ("input", "output", "stamps")]
+    arguments += [str(chip["dram_latency_cycles"]), repr(float(chip["config_bytes_per_cycle"]))]
+    arguments += [str(limit), str(jobs), str(len(manifest["units"]))]
+    for places in (manifest["inputs"], manifest["outputs"]):
+        arguments.append(str(len(places)))
+        for place in places:
+            arguments += [str(place["address"]), str(prod(place["shape"]) * batch)]
+    cycles: list[int] = []
+    with subprocess.Popen(
+        [str(model), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        for line in process.stdout:
+            cycles.append(int(line))
+            progress(len(cycles))
+        message = process.stderr.read().strip()
+        status = process.wait()
+    if status:
+        what = _STATUS.get(status, f"the simulation ends with status {status}")
+        raise VerifyError(f"{what}: {message}")
+    return tuple(cycles)
+
+
+def _to_chip(frames: Int8, shape: Sequence[int]) -> bytes:
+    """Frames (n, *shape) as the chip stores them: channels last."""
+    frames = frames.reshape(len(frames), *shape)
+    if len(shape) == 3:
+        frames = frames.transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(frames, np.int8).tobytes()
+
+
+def _outputs(data: Int8, manifest: Mapping[str, Any], jobs: int) -> dict[str, Int8]:
+    batch, places = manifest["batch"], manifest["outputs"]
+    table = data.reshape(jobs, -1)
+    result: dict[str, Int8] = {}
+    start = 0
+    for place in places:
+        shape = place["shape"]
+        size = prod(shape) * batch
+        part = table[:, start : start + size]
+        start += size
+        if len(shape) == 3:
+            channels, rows, cols = shape
+            stored = part.reshape(jobs * batch, rows, cols, channels)
+            result[place["tensor"]] = np.ascontiguousarray(stored.transpose(0, 3, 1, 2))
+        else:
+            result[place["tensor"]] = part.reshape(jobs * batch, *shape)
+    return result
+
+
+def _timings(manifest: Mapping[str, Any], lines: Sequence[str]) -> tuple[CommandTiming, ...]:
+    """Pair the stamps of each unit with its commands, which it runs in their order."""
+    stamps: dict[int, list[tuple[int, int]]] = {}
+    for line in filter(None, lines):
+        unit, start, end = map(int, line.split())
+        stamps.setdefault(unit, []).append((start, end))
+    first = min((s[0][0] for s in stamps.values()), default=0)
+    queues = {unit: iter(pairs) for unit, pairs in stamps.items()}
+    result = []
+    for command in manifest["commands"]:
+        start, end = next(queues[command["unit"]])
+        result.append(CommandTiming(command["start"], command["end"], start - first, end - first))
+    return tuple(result)
