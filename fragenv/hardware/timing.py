@@ -12,6 +12,9 @@ from fragenv.hardware.chip import Chip
 
 #: pixels that one half of the accumulators holds
 ACC_PIXELS = 256
+#: requantisation constants of an output channel (int32 bias, 24-bit multiplier, shift), which precede
+#: the weights of its group in DRAM
+CONSTANT_BYTES = 8
 #: cycles from the sequencer's release of a RUN to the first beat, and from the last to its token
 RUN_OVERHEAD_CYCLES = 16
 #: cycles from the sequencer's release of a transfer to its first beat, beside the DRAM's latency
