@@ -20,6 +20,7 @@ from torch import nn
 import fragenv  # noqa: F401  registers the environments
 from fragenv.env.check import check_masks
 from fragenv.env.env import ILLEGAL_PENALTY, FragmentEnv
+from fragenv.env.observation import unflatten
 from fragenv.env.registry import ENVIRONMENTS, MODEL_ENVIRONMENT
 from fragenv.errors import FragenvError
 from fragenv.schedule.problem import MAX_SLOTS
@@ -126,6 +127,15 @@ def test_padding__changes_neither_transition_nor_reward(random: Any) -> None:
         terminated = steps[0][2]
         for key in ("slots", "global", "chip"):
             np.testing.assert_array_equal(views[0][key], views[1][key])
+        shaped = [unflatten(v, e.layout) for v, e in zip(views, (plain, padded), strict=True)]
+        nodes, choices = plain.layout.nodes, plain.layout.choices
+        for key in ("node_static", "node_dynamic", "choice_static", "choice_dynamic"):
+            inner = shaped[1][key][:nodes]
+            if key.startswith("choice"):
+                assert not inner[:, choices:].any()
+                inner = inner[:, :choices]
+            np.testing.assert_array_equal(shaped[0][key], inner)
+            assert not shaped[1][key][nodes:].any()
     assert plain.actions == padded.actions
 
 
@@ -174,6 +184,20 @@ def _is_run(env: FragmentEnv, action: int) -> bool:
 def _keeps(env: FragmentEnv, action: int) -> bool:
     decoded: Any = env.action_map.decode(action)
     return env.problem.choices[decoded.node][decoded.choice].keep
+
+
+def test_vector__runs_masked_episodes_with_autoreset() -> None:
+    vector = gymnasium.make_vec("LeNetChip-v0", num_envs=2, vectorization_mode="sync")
+    vector.reset(seed=0)
+    ends = 0
+    for _ in range(40):
+        masks = vector.call("action_masks")
+        actions = [int(m.argmax()) if m.any() else 0 for m in masks]
+        observation, _, terminated, truncated, _ = vector.step(np.array(actions))
+        assert observation in vector.observation_space
+        ends += int(terminated.sum())
+        assert not truncated.any()
+    assert ends >= 2
 
 
 def test_problems__are_shared_between_environments() -> None:
