@@ -11,6 +11,8 @@ from typing import Any
 from fragenv.errors import FragenvError
 
 DEFAULT_CHIP = "cgra512"
+#: TOML types that a field's type accepts
+_ACCEPTED: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,)}
 
 
 class ChipError(FragenvError):
@@ -110,9 +112,8 @@ class Chip:
 def preset_names() -> list[str]:
     """Names of the chips that ship with the package."""
     folder = files("fragenv.hardware") / "presets"
-    return sorted(
-        p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml")
-    )
+    names = (path.name for path in folder.iterdir())
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
 
 
 def chip_from_dict(data: dict[str, Any], origin: str) -> Chip:
@@ -121,15 +122,12 @@ def chip_from_dict(data: dict[str, Any], origin: str) -> Chip:
     Raises:
         ChipError: a field is missing, unknown or of another type.
     """
-    types = {f.name: f.type for f in fields(Chip)}
+    types = {f.name: str(f.type) for f in fields(Chip)}
     unknown = sorted(set(data) - set(types))
     if unknown:
         raise ChipError(f"{origin}: unknown field '{unknown[0]}'; known are {', '.join(types)}")
     for name, value in data.items():
-        wanted: tuple[type, ...] = {"int": (int,), "float": (int, float), "str": (str,)}[
-            types[name]
-        ]  # type: ignore[index]
-        if isinstance(value, bool) or not isinstance(value, wanted):
+        if isinstance(value, bool) or not isinstance(value, _ACCEPTED[types[name]]):
             raise ChipError(f"{origin}: field '{name}' must be of type {types[name]}")
     try:
         return Chip(**data)

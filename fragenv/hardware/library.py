@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     from fragenv.schedule.shape import TaskShape
 
 #: lanes that are tried on either side of the array; a shape is any pair whose product fits
-LANES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 22, 24, 26, 28, 30, 32)
-LANES += (36, 40, 44, 48, 52, 56, 60, 64, 72, 80, 96, 112, 128, 160, 192, 256)
+LANES: tuple[int, ...] = (
+    *range(1, 17),
+    *range(18, 33, 2),
+    *range(36, 65, 4),
+    *(72, 80, 96, 112, 128, 160, 192, 256),
+)
 #: lane shapes that take the whole chip in turns, and pairs that share it
 WHOLE_CHIP, PAIRS = 3, 2
 #: lanes of depthwise fragments: shares of the chip's local SRAM or multipliers, whichever is less

@@ -12,8 +12,8 @@ from fragenv.hardware.chip import Chip
 
 #: pixels that one half of the accumulators holds
 ACC_PIXELS = 256
-#: requantisation constants of an output channel (int32 bias, 24-bit multiplier, shift), which precede
-#: the weights of its group in DRAM
+#: requantisation constants of an output channel (int32 bias, 24-bit multiplier, shift), which
+#: precede the weights of its group in DRAM
 CONSTANT_BYTES = 8
 #: cycles from the sequencer's release of a RUN to the first beat, and from the last to its token
 RUN_OVERHEAD_CYCLES = 16
@@ -42,7 +42,7 @@ def bind_cycles(config_bytes: int, chip: Chip) -> int:
 
 def pixel_tiles(rows: int, cols: int) -> tuple[int, int, int]:
     """How ``rows`` x ``cols`` pixels split over the accumulators: (full tiles, pixels of each,
-    pixels of the last one, 0 where there is no remainder). Tiles are whole rows where a row fits."""
+    pixels of the last one, 0 where there is no remainder). Tiles are whole rows where one fits."""
     if cols <= ACC_PIXELS:
         pixels = (ACC_PIXELS // cols) * cols
         full, rest = divmod(rows * cols, pixels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fragenv.hardware.timing import ceil_div
+from fragenv.hardware.timing import CONSTANT_BYTES, ceil_div
 
 if TYPE_CHECKING:
     from fragenv.schedule.problem import Choice, Problem
@@ -19,9 +19,9 @@ class LowerBound:
     compute_cycles: int
     #: compulsory bytes over the DRAM's bytes per cycle
     memory_cycles: int
-    #: the longest path through the graph, each operator at its fastest on any fragment of the library
+    #: the longest path, each operator at its fastest on any fragment of the library
     path_cycles: int
-    #: every weight and input read once, every output written once
+    #: every weight, constant and input read once, every output written once
     traffic_bytes: int
 
     @property
@@ -32,7 +32,9 @@ class LowerBound:
 def lower_bound(problem: Problem) -> LowerBound:
     """The bounds of a problem. Inputs count only the rows that some window touches."""
     graph, chip, batch = problem.graph, problem.chip, problem.batch
-    weights = sum(op.weight_bytes for op in problem.operators)
+    weights = sum(
+        op.weight_bytes + CONSTANT_BYTES * op.nest.k for op in problem.operators if op.is_mac
+    )
     inputs = sum(_touched_input_bytes(problem, t) for t in range(problem.num_inputs))
     outputs = sum(problem.tensor_bytes[t] for t in problem.required)
     traffic = weights + inputs + outputs

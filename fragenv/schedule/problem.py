@@ -100,15 +100,17 @@ class Problem:
                 readers[tensor] += 1
         self.readers = tuple(readers)
         self.required = frozenset(self._required_tensors())
-        self.choices: tuple[tuple[Choice, ...], ...] = ()
-        self.library: tuple[Fragment, ...] = ()
         # caches: (shape, fragment, sources on chip, output kept) and what the name says
         self._ladders: dict[tuple[int, int, int, bool, bool], tuple[Tiling, ...]] = {}
         self._tiled: dict[tuple[int, int, int, bool, Tiling], TaskPlan] = {}
         self._plans: dict[tuple[int, int, int, bool, int], TaskPlan] = {}
         self._shape_numbers: dict[TaskShape, int] = {}
         self._least: dict[tuple[int, int, bool], int] = {}
-        self._build_choices()
+        found = self._shapes()
+        self.library: tuple[Fragment, ...] = build_library(
+            [shape for *_, shape in found], self.chip, self.batch
+        )
+        self.choices: tuple[tuple[Choice, ...], ...] = self._build_choices(found)
         self.config_bytes = tuple(self.chip.config_bytes_of(f.area) for f in self.library)
         self.bind_cycles = tuple(bind_cycles(b, self.chip) for b in self.config_bytes)
         self.areas = tuple(f.area for f in self.library)
@@ -136,7 +138,9 @@ class Problem:
                 names += op.inputs
         return [self.tensor_of[p] for t in names for p in self._parts_of(t) if p in self.tensor_of]
 
-    def _build_choices(self) -> None:
+    def _shapes(self) -> list[tuple[str, tuple[str, ...], TaskShape]]:
+        """Pattern, operators and shape of every occurrence that a fragment may run, those that
+        fuse most first."""
         shapes: list[tuple[str, tuple[str, ...], TaskShape]] = []
         for mined in mine(self.graph, self.max_depth):
             for occurrence in mined.occurrences:
@@ -145,11 +149,15 @@ class Problem:
                 shape = task_shape(self.graph, occurrence.operators, self.parts)
                 if shape is not None:
                     shapes.append((mined.pattern.name, occurrence.operators, shape))
-        self.library = build_library([s for *_, s in shapes], self.chip, self.batch)
-        choices: list[list[Choice]] = [[] for _ in self.operators]
         shapes.sort(key=lambda item: (-len(item[1]), item[0], item[1]))
         if not shapes:
             raise FragenvError(f"{self.graph.name}: no operator can run on a fragment")
+        return shapes
+
+    def _build_choices(
+        self, shapes: list[tuple[str, tuple[str, ...], TaskShape]]
+    ) -> tuple[tuple[Choice, ...], ...]:
+        choices: list[list[Choice]] = [[] for _ in self.operators]
         for pattern, operators, shape in shapes:
             nodes = tuple(self.node_of[name] for name in operators)
             choices[nodes[0]] += self._choices_of(pattern, nodes, shape)
@@ -158,7 +166,7 @@ class Problem:
             # an activation that belongs to its producer has no choice of its own
             if not options and node not in covered:
                 self._refuse(node, [s for _, ops, s in shapes if self.operators[node].name in ops])
-        self.choices = tuple(tuple(options) for options in choices)
+        return tuple(tuple(options) for options in choices)
 
     def _choices_of(self, pattern: str, nodes: tuple[int, ...], shape: TaskShape) -> list[Choice]:
         """The legal choices for one occurrence: fragments that implement it and have a tiling that

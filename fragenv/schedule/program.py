@@ -37,11 +37,11 @@ def fragment_unit(instance: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command. A unit (``dma``, ``config``, ``fragment0`` ...) runs its commands in the order of
-    their ids; a command starts when its unit is free and all of ``waits`` have ended.
+    """One command. A unit (``dma``, ``config``, ``fragment0``, ...) runs its commands in the order
+    of their ids; a command starts when its unit is free and all of ``waits`` have ended.
 
-    Weights are stored in DRAM without padding, in the block order of ``TaskShape.weight_prefix``.
-    Bias and requantisation constants belong to the program image, not to the DMA's traffic.
+    Weights are stored in DRAM without padding, in the block order of ``TaskShape.weight_prefix``;
+    a group's requantisation constants precede its weights.
     """
 
     id: int

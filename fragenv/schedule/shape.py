@@ -7,12 +7,19 @@ input rows -> array rows -> output rows, each stage keeping the rows its next wi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fragenv.graph.dataflow import DataflowGraph
 from fragenv.graph.operators import ACTIVATION_KINDS, POOL_KINDS, Operator, OpKind
 from fragenv.hardware.fragment import Fragment, Stage, stages_of
-from fragenv.hardware.timing import CONSTANT_BYTES, RUN_OVERHEAD_CYCLES, array_cycles, ceil_div, vector_cycles
+from fragenv.hardware.timing import (
+    CONSTANT_BYTES,
+    RUN_OVERHEAD_CYCLES,
+    array_cycles,
+    ceil_div,
+    vector_cycles,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +212,7 @@ def _source(graph: DataflowGraph, tensor: str, rows: int) -> Source:
 
 
 def task_shape(
-    graph: DataflowGraph, operators: tuple[str, ...], parts: dict[str, tuple[str, ...]]
+    graph: DataflowGraph, operators: tuple[str, ...], parts: Mapping[str, tuple[str, ...]]
 ) -> TaskShape | None:
     """The shape of the chain ``operators``; None where it is no chain that a fragment runs.
 
