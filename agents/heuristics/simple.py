@@ -1,0 +1,141 @@
+"""Random, greedy, best uniform fragment, best static set of fragments."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+from agents.heuristics.search import beam_search, better, run_actions, widest_beam
+from agents.scheduler import Budget, BudgetSpentError, Meter, Path, Result
+from fragenv.hardware.chip import Area
+from fragenv.hardware.fragment import Stage
+from fragenv.schedule.problem import MAX_SLOTS, Problem
+
+#: how often the random scheduler takes an EVICT or SPILL where one is legal
+RANDOM_EVICTS = 0.05
+#: sets that the static-set scheduler searches thoroughly after trying all of them once
+FINALISTS = 4
+
+
+class RandomScheduler:
+    """The best of random schedules, as many as the budget allows."""
+
+    name = "random"
+
+    def solve(self, problem: Problem, budget: Budget, seed: int) -> Result:
+        meter, rng = Meter(problem, budget), random.Random(seed)
+        best = None
+        while meter.left or best is None:
+            path = Path(problem.initial())
+            try:
+                while not path.state.finished:
+                    action = self._action(problem, path, rng)
+                    path = path.then(action, meter.apply(path.state, action))
+            except BudgetSpentError:
+                if best is None:
+                    best = meter.finish(path)
+                break
+            best = better(problem, best, path)
+        assert best is not None
+        return Result.of(self.name, best, meter)
+
+    @staticmethod
+    def _action(problem: Problem, path: Path, rng: random.Random) -> int:
+        legal = problem.legal_actions(path.state)
+        runs, others = [], []
+        for action in legal:
+            index = (action - MAX_SLOTS) % (problem.num_choices + 1)
+            is_run = action >= MAX_SLOTS and index < problem.num_choices
+            (runs if is_run else others).append(action)
+        if others and rng.random() < RANDOM_EVICTS:
+            return rng.choice(others)
+        return rng.choice(runs)
+
+
+class GreedyScheduler:
+    """Myopic: each time the RUN that raises the cost least, beyond its part of the bounds."""
+
+    name = "greedy"
+
+    def solve(self, problem: Problem, budget: Budget, seed: int) -> Result:
+        meter = Meter(problem, budget)
+        best = beam_search(meter, 1)
+        return Result.of(self.name, best or meter.finish(Path(problem.initial())), meter)
+
+
+class UniformScheduler:
+    """The best single fragment for the whole network. Every array fragment of the library is
+    tried; fusing, keeping and the order are searched with a beam, the budget shared equally."""
+
+    name = "uniform"
+
+    def solve(self, problem: Problem, budget: Budget, seed: int) -> Result:
+        meter = Meter(problem, budget)
+        arrays = [i for i, f in enumerate(problem.library) if Stage.MAC in f.stages]
+        best = None
+        for number, index in enumerate(arrays or range(len(problem.library))):
+            share = meter.left // max(1, len(arrays) - number)
+            found = widest_beam(meter, share, lambda c, f=index: c.fragment == f)  # type: ignore[misc]
+            best = better(problem, best, found)
+        return Result.of(self.name, best or meter.finish(Path(problem.initial())), meter)
+
+
+class StaticSetScheduler:
+    """The best set of fragments that fit the chip together and stay bound: all such sets are tried
+    with a narrow beam, the best few with wide ones."""
+
+    name = "static_set"
+
+    def solve(self, problem: Problem, budget: Budget, seed: int) -> Result:
+        meter = Meter(problem, budget)
+        tried: list[tuple[float, int, frozenset[int], Path]] = []
+        for chosen in self._sets(problem):
+            if meter.calls > budget.apply_calls // 2 and tried:
+                break
+            path = beam_search(meter, 1, lambda c, s=chosen: c.fragment in s)  # type: ignore[misc]
+            if path is not None:
+                tried.append((problem.cost(path.state), len(tried), chosen, path))
+        tried.sort(key=lambda item: item[:2])
+        best = tried[0][3] if tried else None
+        for number, (_, _, chosen, _) in enumerate(tried[:FINALISTS]):
+            share = meter.left // (min(FINALISTS, len(tried)) - number)
+            wide = widest_beam(meter, share, lambda c, s=chosen: c.fragment in s)  # type: ignore[misc]
+            best = better(problem, best, wide)
+        return Result.of(self.name, best or meter.finish(Path(problem.initial())), meter)
+
+    @staticmethod
+    def _sets(problem: Problem) -> list[frozenset[int]]:
+        """Sets of one to three fragments, at least one of which has a MAC array where the network
+        needs one; those that fit together, largest first."""
+        library = problem.library
+        arrays = {i for i, f in enumerate(library) if Stage.MAC in f.stages} or set(
+            range(len(library))
+        )
+        found = []
+        for size in (3, 2, 1):
+            for chosen in itertools.combinations(range(len(library)), size):
+                area = sum((problem.areas[i] for i in chosen), Area())
+                if arrays & set(chosen) and area.fits(problem.chip.area):
+                    found.append((-area.multipliers, chosen))
+        return [frozenset(chosen) for _, chosen in sorted(found)]
+
+
+class BeamScheduler:
+    """Beam search over all fragments, as wide as the budget allows, swapping where it pays."""
+
+    name = "beam"
+
+    def solve(self, problem: Problem, budget: Budget, seed: int) -> Result:
+        meter = Meter(problem, budget)
+        best = widest_beam(meter, budget.apply_calls)
+        return Result.of(self.name, best or meter.finish(Path(problem.initial())), meter)
+
+
+__all__ = [
+    "BeamScheduler",
+    "GreedyScheduler",
+    "RandomScheduler",
+    "StaticSetScheduler",
+    "UniformScheduler",
+    "run_actions",
+]

@@ -1,0 +1,125 @@
+"""What every scheduler is given and gives back, and the meter that keeps them comparable."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from fragenv.registry import Registry
+from fragenv.schedule.problem import Problem
+from fragenv.schedule.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a scheduler may use: calls of ``Problem.apply``, and optionally seconds."""
+
+    apply_calls: int = 20_000
+    seconds: float | None = None
+
+
+class BudgetSpentError(Exception):
+    """Raised by the meter; schedulers catch it and return the best schedule so far."""
+
+
+class Meter:
+    """Counts calls of ``apply`` and ends the search when the budget is spent.
+
+    ``apply`` raises ``BudgetSpentError``; ``finish`` completes one schedule whatever it takes, so
+    that every scheduler has an answer. Both count.
+    """
+
+    def __init__(self, problem: Problem, budget: Budget) -> None:
+        self.problem, self.budget = problem, budget
+        self.calls = 0
+        self._start = time.perf_counter()
+
+    @property
+    def wall_s(self) -> float:
+        return time.perf_counter() - self._start
+
+    @property
+    def left(self) -> int:
+        """Calls left; 0 when the time is over."""
+        if self.budget.seconds is not None and self.wall_s > self.budget.seconds:
+            return 0
+        return max(0, self.budget.apply_calls - self.calls)
+
+    def apply(self, state: State, action: int) -> State:
+        """``Problem.apply``, counted.
+
+        Raises:
+            BudgetSpentError: no call is left.
+        """
+        if not self.left:
+            raise BudgetSpentError
+        self.calls += 1
+        return self.problem.apply(state, action)
+
+    def finish(self, path: Path) -> Path:
+        """Complete a schedule with the first legal RUN each time, beyond the budget if need be."""
+        while not path.state.finished:
+            action = next(a for a in self.problem.legal_actions(path.state) if a >= _first_run())
+            self.calls += 1
+            path = path.then(action, self.problem.apply(path.state, action))
+        return path
+
+
+def _first_run() -> int:
+    from fragenv.schedule.problem import MAX_SLOTS
+
+    return MAX_SLOTS
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A state with the actions that lead there, newest last, shared with its siblings."""
+
+    state: State
+    action: int = -1
+    before: Path | None = None
+
+    def then(self, action: int, state: State) -> Path:
+        return Path(state, action, self)
+
+    @property
+    def actions(self) -> tuple[int, ...]:
+        found: list[int] = []
+        node: Path | None = self
+        while node is not None and node.before is not None:
+            found.append(node.action)
+            node = node.before
+        return tuple(reversed(found))
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A complete schedule and what it took to find it. ``cost`` is ``Problem.cost``."""
+
+    scheduler: str
+    actions: tuple[int, ...]
+    state: State
+    cost: float
+    apply_calls: int
+    wall_s: float
+
+    @staticmethod
+    def of(scheduler: str, path: Path, meter: Meter) -> Result:
+        cost = meter.problem.cost(path.state)
+        return Result(scheduler, path.actions, path.state, cost, meter.calls, meter.wall_s)
+
+
+class Scheduler(Protocol):
+    """Anything that decides."""
+
+    @property
+    def name(self) -> str: ...
+
+    def solve(self, problem: Problem, budget: Budget, seed: int) -> Result:
+        """A complete schedule. The same arguments give the same schedule, unless the budget
+        limits seconds."""
+        ...
+
+
+SCHEDULERS: Registry[Scheduler] = Registry("scheduler")
