@@ -16,9 +16,9 @@ ACC_PIXELS = 256
 #: precede the weights of its group in DRAM
 CONSTANT_BYTES = 8
 #: cycles from the sequencer's release of a RUN to the first beat, and from the last to its token
-RUN_OVERHEAD_CYCLES = 16
+RUN_OVERHEAD_CYCLES = 20
 #: cycles from the sequencer's release of a transfer to its first beat, beside the DRAM's latency
-DMA_OVERHEAD_CYCLES = 4
+DMA_OVERHEAD_CYCLES = 2
 
 
 def ceil_div(a: int, b: int) -> int:

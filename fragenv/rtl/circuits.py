@@ -1,4 +1,4 @@
-"""Which circuits the top module has: bindings of equal fragments that follow each other share one."""
+"""Which circuits the top module has: equal fragments bound one after the other share one."""
 
 from __future__ import annotations
 
@@ -55,7 +55,11 @@ def assign_circuits(problem: Problem, program: Program) -> Circuits:
     for binding in sorted(program.bindings, key=lambda b: (bound[b.instance], b.instance)):
         fragment, start = problem.library[binding.fragment], bound[binding.instance]
         circuit = next(
-            (i for i, f in enumerate(fragments) if f == fragment and free_at[i] <= start and start > 0),
+            (
+                i
+                for i, f in enumerate(fragments)
+                if f == fragment and free_at[i] <= start and start > 0
+            ),
             len(fragments),
         )
         if circuit == len(fragments):
@@ -66,8 +70,8 @@ def assign_circuits(problem: Problem, program: Program) -> Circuits:
         power_up |= int(binding.at_power_up) << circuit
     if len(fragments) > MAX_CIRCUITS:
         raise EmitError(
-            f"the schedule binds {len(fragments)} different circuits, at most {MAX_CIRCUITS} can be "
-            "emitted; choose a schedule with fewer fragments"
+            f"the schedule binds {len(fragments)} circuits, at most {MAX_CIRCUITS} can be emitted; "
+            "choose a schedule with fewer fragments"
         )
     evicted = {}
     for instance, command_id in binds.items():

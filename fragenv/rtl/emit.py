@@ -1,10 +1,9 @@
-"""Emission: a program becomes RTL, a program image, a memory image and a manifest, whole or not at all."""
+"""Emission: a program becomes RTL, program image, memory image and manifest, or nothing does."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -76,9 +75,7 @@ def emit(problem: Problem, program: Program, numbers: Quantisation | None) -> Em
     streams = {t.number: t.stream() for t in tasks if t.array is not None}
     memory = map_memory(problem, program, {n: len(s) for n, s in streams.items()})
     translator = Translator(tasks, memory)
-    works = [
-        Work() if c.kind is CommandKind.BIND else translator.work(c) for c in program.commands
-    ]
+    works = [Work() if c.kind is CommandKind.BIND else translator.work(c) for c in program.commands]
     units = [_unit(c, circuits) for c in program.commands]
     accesses = [
         Access(unit, work.reads, work.writes, command.waits)
@@ -96,8 +93,26 @@ def emit(problem: Problem, program: Program, numbers: Quantisation | None) -> Em
     return Emission(top, words, bytes(image), manifest)
 
 
+def emit_folder(problem: Problem, program: Program, weights: Path | None, folder: Path) -> Emission:
+    """Emit to a folder; with the quantised ONNX file of the network it can be verified.
+
+    Raises:
+        ModelError: the file is not the quantised form of the problem's network.
+        EmitError, InfeasibleError: as ``emit`` and ``write``.
+    """
+    numbers, extra = None, {}
+    if weights is not None:
+        from fragenv.models.parameters import load_parameters
+
+        numbers = load_parameters(weights, problem.graph)
+        extra["model.onnx"] = weights.read_bytes()
+    emission = emit(problem, program, numbers)
+    write(emission, folder, extra)
+    return emission
+
+
 def write(emission: Emission, folder: Path, extra: Mapping[str, bytes] | None = None) -> None:
-    """Write an emission: the folder appears whole, or not at all; an earlier emission there is replaced.
+    """Write an emission: the folder appears whole, or not at all, in the place of an earlier one.
 
     Raises:
         EmitError: the folder cannot be written, or holds something else.
@@ -132,11 +147,6 @@ def _files(emission: Emission, extra: Mapping[str, bytes]) -> dict[str, bytes]:
     manifest = {**emission.manifest, "files": listed}
     files["manifest.json"] = (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode()
     return files
-
-
-def remove(folder: Path) -> None:
-    """Remove an emission."""
-    shutil.rmtree(folder)
 
 
 def _unit(command: Command, circuits: Circuits) -> int:
@@ -179,7 +189,9 @@ def _program_words(
             words += pack_waits(wait if number == 0 else {}, circuits.units)
             words += pack(layout, record)
     if max(totals.values(), default=0) >= 1 << WAIT_BITS:
-        raise EmitError("the program has too many commands for the wait counters; use a smaller batch")
+        raise EmitError(
+            "the program has too many commands for the wait counters; use a smaller batch"
+        )
     words.append(header(END_UNIT, count))
     return words + pack_waits(totals, circuits.units)
 

@@ -6,8 +6,7 @@ from fragenv.errors import FragenvError
 
 
 class EmitError(FragenvError):
-    """The schedule needs something that the hardware library does not have, or does not belong to the
-    weights."""
+    """The schedule needs something that the hardware library does not have."""
 
     def __init__(self, message: str, node: str = "", operator: str = "") -> None:
         where = f"node '{node}' ({operator}): " if node else ""

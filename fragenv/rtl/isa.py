@@ -145,7 +145,7 @@ def pack(fields: Iterable[Field], values: Mapping[str, int]) -> list[int]:
         raise ValueError(f"no field is called '{min(unknown)}'")
     packed = position = 0
     for field in fields:
-        value = values[field.name] if field.name in values else None
+        value = values.get(field.name)
         if value is None:
             raise ValueError(f"field '{field.name}' has no value")
         low = -(1 << (field.bits - 1)) if field.signed else 0

@@ -1,4 +1,4 @@
-"""Where everything lies: tensors and weights in DRAM, buffers and kept tensors in the tensor buffer.
+"""Where everything lies: tensors and weights in DRAM, buffers and kept tensors in SRAM.
 
 A buffer of the chip's SRAM is needed from the planned start of the first command that touches it to
 the planned end of the last; buffers whose times overlap get different addresses (first fit).
@@ -30,7 +30,8 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class MemoryMap:
-    """Byte addresses. Buffer names: ``task3.weights``, ``.input``, ``.rows``, ``.output``, ``tensor.X``."""
+    """Byte addresses. Names of buffers: ``task3.weights``, ``task3.input``, ``task3.rows``,
+    ``task3.output``, and ``tensor.X`` for a tensor that is kept on the chip."""
 
     buffer: Mapping[str, int]
     buffer_bytes: Mapping[str, int]

@@ -16,6 +16,11 @@ from fragenv.schedule.program import Command, CommandKind, Role
 from fragenv.schedule.tiling import Order
 
 Span = tuple[int, int]
+#: fields that mean nothing to a window operation
+_ARRAY_ONLY = (
+    *("tile_pixels", "tiles", "tile_row_end", "in_groups", "in_lanes_last", "passes", "w_base"),
+    *("first_group", "first_r", "first_s", "first_y", "first_x", "first_row", "first_col"),
+)
 
 
 @dataclass
@@ -51,7 +56,9 @@ class Translator:
     # ---- DMA ----
     def _spill(self, command: Command) -> Work:
         base = self.memory.buffer[f"tensor.{command.tensor}"]
-        fields = _dma(1, 1, command.bytes, self.memory.dram_tensors[command.tensor], 0, base, command.bytes)
+        fields = _dma(
+            1, 1, command.bytes, self.memory.dram_tensors[command.tensor], 0, base, command.bytes
+        )
         return Work([fields], reads=[(base, base + command.bytes)])
 
     def _weight_place(self, task: Task, step: int) -> int:
@@ -64,13 +71,17 @@ class Translator:
         return base + half * (self.tile_numbers[task.number][step] % 2)
 
     def _offset(self, task: Task, blocks: int) -> int:
-        return stream_offset(blocks, task.weight_shape, task.fragment.lanes_in, task.fragment.lanes_out)
+        return stream_offset(
+            blocks, task.weight_shape, task.fragment.lanes_in, task.fragment.lanes_out
+        )
 
     def _load_weights(self, task: Task, command: Command) -> Work:
         offset = self._offset(task, command.blocks[0])
         size = self._offset(task, command.blocks[1]) - offset
         if size != command.bytes:
-            raise EmitError(f"its weight tile has {size} bytes, the schedule counts {command.bytes}")
+            raise EmitError(
+                f"its weight tile has {size} bytes, the schedule counts {command.bytes}"
+            )
         place = self._weight_place(task, command.step)
         fields = _dma(0, 1, size, self.memory.dram_weights[task.number] + offset, 0, place, size)
         return Work([fields], writes=[(place, place + size)])
@@ -120,7 +131,11 @@ class Translator:
         work = Work()
         if task.array is not None and step.chunk.array_rows[0] < step.chunk.array_rows[1]:
             self._array(task, command, work)
-        if task.pool is not None and step.finishes and step.chunk.out_rows[0] < step.chunk.out_rows[1]:
+        if (
+            task.pool is not None
+            and step.finishes
+            and step.chunk.out_rows[0] < step.chunk.out_rows[1]
+        ):
             self._pool(task, command, work)
         if not work.records:
             raise EmitError(f"RUN {command.id} of task {task.number} computes nothing")
@@ -143,7 +158,11 @@ class Translator:
             target_frame = chunk.frames[0] if task.plan.setting.keep_output else 0
         else:
             pixel = task.pass_channels(command.step)
-            target, first_row, target_frame = task.array_rows(self.memory, pixel), chunk.array_rows[0], 0
+            target, first_row, target_frame = (
+                task.array_rows(self.memory, pixel),
+                chunk.array_rows[0],
+                0,
+            )
         channel = first_channel if pixel == task.shape.k else 0
         zero, low, high = task.limits(op)
         fields = _window(op, source, chunk.frames, chunk.array_rows, cols)
@@ -212,8 +231,6 @@ class Translator:
         bias, multiplier, shift = task.pool_constants()
         fields = _window(op, source, frames, chunk.out_rows, (0, op.nest.q), channels)
         _check_ring(op, source)
-        zeros = ("tile_pixels", "tiles", "tile_row_end", "in_groups", "in_lanes_last", "first_group")
-        zeros += ("first_r", "first_s", "first_y", "first_x", "first_row", "first_col", "w_base", "passes")
         fields |= {
             "op": OP_MAX if op.kind is OpKind.MAXPOOL else OP_SUM,
             "pad_value": task.pad_value(op),
@@ -225,7 +242,7 @@ class Translator:
             "bias": bias,
             "multiplier": multiplier,
             "shift": shift,
-            **dict.fromkeys(zeros, 0),
+            **dict.fromkeys(_ARRAY_ONLY, 0),
         }
         work.records.append(fields)
         work.reads += source.spans(frames, _rows_read(op, chunk.out_rows))
@@ -260,7 +277,9 @@ def _check_ring(op: Operator, source: Rows) -> None:
         raise EmitError("its kernel is larger than its input", op.name, op.kind)
 
 
-def _dma(store: int, pieces: int, size: int, dram: int, dram_step: int, base: int, ring: int) -> dict[str, int]:
+def _dma(
+    store: int, pieces: int, size: int, dram: int, dram_step: int, base: int, ring: int
+) -> dict[str, int]:
     return {
         "store": store,
         "pieces": pieces,

@@ -1,4 +1,4 @@
-"""A task as the circuits see it: its operators, its numbers, and where its rows lie in the buffer."""
+"""A task as the circuits see it: its operators, its numbers, where its rows lie in the buffer."""
 
 from __future__ import annotations
 
@@ -146,7 +146,9 @@ class Task:
         low, high = -128, 127
         for op in self._activations(stage):
             if self.numbers.tensors[op.inputs[0]] != scale:
-                raise EmitError("its input has another scale; quantise both alike", op.name, op.kind)
+                raise EmitError(
+                    "its input has another scale; quantise both alike", op.name, op.kind
+                )
             if op.kind is OpKind.RELU:
                 low = max(low, scale.zero_point)
                 continue
@@ -186,7 +188,9 @@ class Task:
         needed = self.shape.window.needed(self.shape.window.rows_out)
         held = self.tiling.input_buffer_bytes // source.row_bytes
         if self.tiling.cached or self.tiling.chunk_rows >= self.shape.out_rows:
-            return Rows(base, needed, source.row_bytes, needed * source.row_bytes, frames=held // needed)
+            return Rows(
+                base, needed, source.row_bytes, needed * source.row_bytes, frames=held // needed
+            )
         first = epoch * batch * needed
         return Rows(base, held, source.row_bytes, 0, first=first, frame_rows=needed)
 
@@ -194,7 +198,13 @@ class Task:
         """The row buffer between array and pool."""
         count = self.shape.pool.live_rows(self.tiling.chunk_rows)
         row = self.shape.array_cols * channels
-        return Rows(memory.buffer[f"{self.name}.rows"], count, row, count * row, frames=self.tiling.chunk_frames)
+        return Rows(
+            memory.buffer[f"{self.name}.rows"],
+            count,
+            row,
+            count * row,
+            frames=self.tiling.chunk_frames,
+        )
 
     def output_rows(self, memory: MemoryMap, step: int) -> tuple[Rows, int]:
         """Where a step's output rows go, as rows counted from the chunk's first one (or from row 0
@@ -203,7 +213,11 @@ class Task:
         if self.plan.setting.keep_output:
             base = memory.buffer[f"tensor.{self.output}"]
             return Rows(
-                base, shape.out_rows, shape.out_row_bytes, shape.out_bytes, frames=self.problem.batch
+                base,
+                shape.out_rows,
+                shape.out_row_bytes,
+                shape.out_bytes,
+                frames=self.problem.batch,
             ), shape.k
         channels, most = self.pass_channels(step), self.pass_channels(0)
         first = self.plan.steps[0].chunk
@@ -235,7 +249,11 @@ class Task:
 
     def epoch(self, step: int) -> int:
         """How often all frames' inputs were loaded before the pass of a step."""
-        if self.tiling.order is not Order.STATIONARY or self.tiling.cached or not self.tiling.tile_blocks:
+        if (
+            self.tiling.order is not Order.STATIONARY
+            or self.tiling.cached
+            or not self.tiling.tile_blocks
+        ):
             return 0
         return self.plan.steps[step].blocks[0] // self.tiling.tile_blocks
 

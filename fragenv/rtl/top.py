@@ -15,9 +15,10 @@ TOP_NAME = "fragenv_top"
 _HEADER = """\
 // {top} - {title}
 //
-// Generated: shell of chip '{chip}' and the circuits of one schedule. Ports: the program memory, the
-// DRAM, the configuration memory; unit_start_o and unit_complete_o let a test bench time the commands
-// (bit 0 the DMA, 1 the configuration port, then the circuits). Reset: synchronous, active low.
+// Generated: shell of chip '{chip}' and the circuits of one schedule. Ports: the program memory,
+// the DRAM, the configuration memory; unit_start_o and unit_complete_o let a test bench time the
+// commands (bit 0 the DMA, 1 the configuration port, then the circuits).
+// Reset: synchronous, active low.
 `default_nettype none
 module {top} #(
   parameter int BeatBytes = {beat}
@@ -61,7 +62,7 @@ module {top} #(
   logic [Readers-1:0]            read_valid;
   logic [32*Readers-1:0]         read_address;
   // verilator lint_off UNUSEDSIGNAL
-  logic [8*MaxBytes*Readers-1:0] read_data;              // narrow ports leave their upper bytes unused
+  logic [8*MaxBytes*Readers-1:0] read_data;      // narrow ports leave their upper bytes unused
   // verilator lint_on UNUSEDSIGNAL
   logic [Writers-1:0]            write_valid;
   logic [32*Writers-1:0]         write_address;
@@ -76,7 +77,9 @@ module {top} #(
       completed_q <= '0;
       error_o     <= 1'b0;
     end else begin
-      for (int u = 0; u < Units; u++) completed_q[16*u+:16] <= completed_q[16*u+:16] + 16'(complete[u]);
+      for (int u = 0; u < Units; u++) begin
+        completed_q[16*u+:16] <= completed_q[16*u+:16] + 16'(complete[u]);
+      end
       error_o <= error_o || buffer_error || unbound_error;
     end
   end
@@ -119,7 +122,8 @@ _QUEUE = """
   logic [{kind}Bits-1:0] {name}_record;
 
   fe_queue #(
-    .WaitWords(WaitWords), .FieldWords({kind}Bits / 64), .Units(Units), .Depth({depth}), .Counted({counted})
+    .WaitWords(WaitWords), .FieldWords({kind}Bits / 64), .Units(Units),
+    .Depth({depth}), .Counted({counted})
   ) u_{name}_queue (
     .clk_i        (clk_i),
     .rst_ni       (rst_ni),
@@ -179,7 +183,8 @@ _CONFIG = """
 
 _CIRCUIT = """
   fe_fragment #(
-    .LanesIn({lanes_in}), .LanesOut({lanes_out}), .HasArray({array}), .HasPool({pool}), .Pixels({pixels}), .RunBits(RunBits)
+    .LanesIn({lanes_in}), .LanesOut({lanes_out}), .HasArray({array}), .HasPool({pool}),
+    .Pixels({pixels}), .RunBits(RunBits)
   ) u_{name} (
     .clk_i             (clk_i),
     .rst_ni            (rst_ni && bound[{index}]),
@@ -216,7 +221,10 @@ def top_module(chip: Chip, circuits: Circuits, title: str) -> str:
     x_lanes = [max(f.lanes_in, f.lanes_out) for f in fragments]
     widest = max(beat, *x_lanes)
     writers = [beat, *(f.lanes_out for f in fragments)]
-    readers = [beat, *(b for f, x in zip(fragments, x_lanes, strict=True) for b in (x, f.lanes_out))]
+    readers = [
+        beat,
+        *(b for f, x in zip(fragments, x_lanes, strict=True) for b in (x, f.lanes_out)),
+    ]
     bits = {name: field_words(fields) * WORD_BITS for name, fields in RECORDS.items()}
     units = circuits.units
     text = _HEADER.format(
@@ -238,9 +246,9 @@ def top_module(chip: Chip, circuits: Circuits, title: str) -> str:
         read_bytes=_widths(readers),
         write_bytes=_widths(writers),
     )
-    text += _QUEUE.format(
-        title="DMA", kind="Dma", name="dma", depth=4, counted="1'b0", unit=0
-    ) + _DMA
+    text += (
+        _QUEUE.format(title="DMA", kind="Dma", name="dma", depth=4, counted="1'b0", unit=0) + _DMA
+    )
     text += _QUEUE.format(
         title="configuration port", kind="Config", name="config", depth=2, counted="1'b0", unit=1
     ) + _CONFIG.format(circuits=len(fragments), power_up=circuits.power_up)

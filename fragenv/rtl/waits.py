@@ -2,8 +2,9 @@
 
 The schedule's waits are commands; the hardware waits until a unit has completed a number of its
 commands, which is the same because units are in order. Two commands of different units that touch
-the same bytes of the buffer, one of them writing, must not overlap or swap: where the schedule does
-not order them already (buffers whose planned times follow each other share addresses), a wait is added.
+the same bytes of the buffer, one of them writing, must not overlap or swap: where the schedule
+does not order them already (buffers that are needed one after the other share addresses), a wait
+is added.
 """
 
 from __future__ import annotations
@@ -35,8 +36,7 @@ class _Touch:
 
 
 def count_waits(accesses: Sequence[Access], units: int) -> tuple[list[dict[int, int]], int]:
-    """Per command, unit -> completed commands to wait for; and how many waits were added to those of
-    the schedule."""
+    """Per command, unit -> completed commands to wait for; and how many waits were added."""
     done = [0] * units
     ordinals: list[int] = []
     #: per command: for each unit, what is known to be complete when it starts

@@ -29,7 +29,9 @@ def fixed_point(factor: float) -> tuple[int, int]:
         EmitError: the factor is not positive, or 2**24 or more.
     """
     if not 0 < factor < 2**MULTIPLIER_BITS:
-        raise EmitError(f"the scale ratio {factor} cannot be a fixed-point multiplier; quantise again")
+        raise EmitError(
+            f"the scale ratio {factor} cannot be a fixed-point multiplier; quantise again"
+        )
     mantissa, exponent = frexp(factor)
     multiplier, shift = round(mantissa * 2**MULTIPLIER_BITS), MULTIPLIER_BITS - exponent
     if multiplier == 2**MULTIPLIER_BITS:
@@ -37,7 +39,9 @@ def fixed_point(factor: float) -> tuple[int, int]:
     if shift > MAX_SHIFT:
         multiplier, shift = multiplier >> (shift - MAX_SHIFT), MAX_SHIFT
     if shift < 0:
-        raise EmitError(f"the scale ratio {factor} cannot be a fixed-point multiplier; quantise again")
+        raise EmitError(
+            f"the scale ratio {factor} cannot be a fixed-point multiplier; quantise again"
+        )
     return multiplier, shift
 
 
@@ -79,7 +83,9 @@ def channel_constants(
     folded = bias.astype(np.int64) - zero_in * wide.sum(axis=1)
     worst = np.abs(folded) + 128 * np.abs(wide).sum(axis=1)
     if worst.max() >= 2**31:
-        raise EmitError("its sums can exceed int32; quantise with larger scales", node, "conv or gemm")
+        raise EmitError(
+            "its sums can exceed int32; quantise with larger scales", node, "conv or gemm"
+        )
     pairs = [fixed_point(float(f)) for f in factors]
     return ChannelConstants(
         folded.astype(np.int32),
@@ -91,7 +97,7 @@ def channel_constants(
 def weight_stream(
     weight: npt.NDArray[np.int8], constants: ChannelConstants, lanes_in: int, lanes_out: int
 ) -> bytes:
-    """The stream of a whole task for an array of ``lanes_in`` x ``lanes_out``; weight: (k, c, r, s)."""
+    """The stream of a whole task for ``lanes_in`` x ``lanes_out``; weight: (k, c, r, s)."""
     k, c = weight.shape[:2]
     planes = constants.planes()
     parts: list[bytes] = []
@@ -107,7 +113,7 @@ def weight_stream(
 def stream_offset(
     blocks: int, weight_shape: tuple[int, int, int, int], lanes_in: int, lanes_out: int
 ) -> int:
-    """Bytes of the stream before block number ``blocks``; the constants of a group belong to its first
+    """Bytes of the stream before block number ``blocks``; a group's constants belong to its first
     block."""
     k, c, r, s = weight_shape
     kernel = r * s

@@ -16,11 +16,20 @@ from pathlib import Path
 
 from fragenv.errors import FragenvError
 
-#: as fast as -O3, and twice as fast as -O1, for designs that run long
+#: for long simulations: twice as fast as -O1, but the compiler takes five times as long
 FAST = ("-O2", "-march=native")
-#: for unit tests, which run briefly: the compiler's time counts
+NORMAL = ("-O1",)
+#: for unit tests, which run briefly
 QUICK = ("-O0",)
-_CPP = ("-std=c++20", "-fPIC", "-w", "-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TRACE=0")
+_CPP = (
+    "-std=c++20",
+    "-fPIC",
+    "-w",
+    "-DVERILATOR=1",
+    "-DVM_COVERAGE=0",
+    "-DVM_SC=0",
+    "-DVM_TRACE=0",
+)
 
 
 class BuildError(FragenvError):
@@ -29,7 +38,7 @@ class BuildError(FragenvError):
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """What is simulated: ``top`` and its parameters, the sources (``.sv``) and folders of includes."""
+    """What is simulated: ``top`` with its parameters, sources (``.sv``), folders of includes."""
 
     top: str
     sources: tuple[Path, ...]
@@ -62,12 +71,12 @@ def lint(design: Design) -> str:
 
 
 def build(
-    design: Design, harness: Sequence[Path], flags: Sequence[str] = FAST, shared: bool = False
+    design: Design, harness: Sequence[Path], flags: Sequence[str] = NORMAL, shared: bool = False
 ) -> Path:
     """An executable (a shared library with ``shared``) of the verilated design and a C++ harness.
 
-    The model class is ``Vmodel``. The same inputs are built once; the result is kept in the user's cache
-    folder.
+    The model class is ``Vmodel``. The same inputs are built once; the result is kept in the user's
+    cache folder.
 
     Raises:
         BuildError: Verilator or the compiler reports an error.
@@ -82,7 +91,9 @@ def build(
         generated = work / "verilated"
         arguments = [*_arguments(design), "--cc", "--prefix", "Vmodel", "--Mdir", str(generated)]
         # the same library of the model for all: one thread, no assertions of types
-        result = _verilator([*arguments, "-O3", "--x-assign", "fast", "-Wno-fatal", "--quiet"], work)
+        result = _verilator(
+            [*arguments, "-O3", "--x-assign", "fast", "-Wno-fatal", "--quiet"], work
+        )
         if result.returncode:
             raise BuildError(f"Verilator refuses {design.top}: {_first_error(result.stderr)}")
         sources = [*sorted(generated.glob("*.cpp")), *harness, *_runtime_sources()]
@@ -135,7 +146,9 @@ def _compile(sources: Sequence[Path], work: Path, flags: Sequence[str]) -> list[
         if source in _runtime_sources():
             return _runtime_object(source)
         target = work / f"{source.stem}.o"
-        _run_compiler([*flags, "-c", str(source), "-o", str(target)])
+        # what runs once (Verilator names it so) is not worth the compiler's time
+        once = ["-O0"] if source.stem.endswith("Slow") else []
+        _run_compiler([*flags, *once, "-c", str(source), "-o", str(target)])
         return target
 
     with ThreadPoolExecutor(max_workers=2) as pool:

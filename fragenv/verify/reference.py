@@ -1,15 +1,15 @@
 """The integer reference: what the chip must compute, byte for byte, by other means.
 
-Accumulators come from ONNX Runtime's integer operators (ConvInteger, MatMulInteger); everything after
-that is exact integer arithmetic of numpy. It shares no code with the emitter. Per operator, with
-scales s, zero points z, and operators applied one after the other to whole int8 tensors:
+Accumulators come from ONNX Runtime's integer operators (ConvInteger, MatMulInteger); everything
+after that is exact integer arithmetic of numpy. It shares no code with the emitter. Per operator,
+with scales s, zero points z, and operators applied one after the other to whole int8 tensors:
 
 * conv, gemm:  y = clamp(Q(acc + bias; sx * sw / sy) + zy),  acc = sum (x - zx) * w
 * maxpool:     y = clamp(Q(max x - zx; sx / sy) + zy), padding never wins
 * avgpool:     y = clamp(Q(sum x - n * zx; sx / (sy * n)) + zy), padding reads as zx where it counts
 * relu, clip:  y = max(x, zx); y = min(max(x, q(min)), q(max))
 
-Q(v; f) = floor(v * m / 2**e + 1/2), where m / 2**e is f with m rounded to 24 bits, 2**23 <= m < 2**24.
+Q(v; f) = floor(v * m / 2**e + 1/2), where m / 2**e is f with m rounded to 24 bits.
 """
 
 from __future__ import annotations
@@ -39,10 +39,13 @@ class ReferenceError(FragenvError):
 def quantise(values: npt.NDArray[np.float32], scale: TensorScale) -> Int8:
     """Real numbers to int8: round half to even, as ONNX's QuantizeLinear."""
     integers = np.rint(values.astype(np.float64) / scale.scale) + scale.zero_point
-    return np.clip(integers, -128, 127).astype(np.int8)
+    result: Int8 = np.clip(integers, -128, 127).astype(np.int8)
+    return result
 
 
-def evaluate(graph: DataflowGraph, numbers: Quantisation, inputs: Mapping[str, Int8]) -> dict[str, Int8]:
+def evaluate(
+    graph: DataflowGraph, numbers: Quantisation, inputs: Mapping[str, Int8]
+) -> dict[str, Int8]:
     """All tensors of the graph up to what the host computes; inputs (n, *shape), channels first.
 
     Raises:
@@ -78,11 +81,16 @@ def _requantise(sums: Int64, factor: npt.NDArray[np.float64], zero: int) -> Int8
     mantissa, exponent = np.where(carry, 2**23, mantissa), np.where(carry, exponent - 1, exponent)
     doubled = ((sums * mantissa) >> (exponent - 1)) + 1 if np.all(exponent > 0) else None
     if doubled is None:
-        raise ReferenceError(f"scale ratio {factor.max()} (2**{log2(float(factor.max()))}) is too large")
-    return np.clip((doubled >> 1) + zero, -128, 127).astype(np.int8)
+        raise ReferenceError(
+            f"scale ratio {factor.max()} (2**{log2(float(factor.max()))}) is too large"
+        )
+    result: Int8 = np.clip((doubled >> 1) + zero, -128, 127).astype(np.int8)
+    return result
 
 
-def _mac(op: Operator, x: Int8, mac: MacParameters, before: TensorScale, after: TensorScale) -> Int8:
+def _mac(
+    op: Operator, x: Int8, mac: MacParameters, before: TensorScale, after: TensorScale
+) -> Int8:
     zero = np.array(before.zero_point, np.int8)
     if op.kind is OpKind.GEMM:
         flat = np.ascontiguousarray(x.reshape(len(x), -1))
@@ -102,7 +110,9 @@ def _mac(op: Operator, x: Int8, mac: MacParameters, before: TensorScale, after: 
     return _requantise(sums, factor, after.zero_point)
 
 
-def _run_onnx(kind: str, inputs: list[npt.NDArray[Any]], attributes: dict[str, Any]) -> npt.NDArray[np.int32]:
+def _run_onnx(
+    kind: str, inputs: list[npt.NDArray[Any]], attributes: dict[str, Any]
+) -> npt.NDArray[np.int32]:
     """One integer operator in ONNX Runtime: (activations, weights, zero point) -> int32."""
     import onnxruntime
 
@@ -125,7 +135,9 @@ def _run_onnx(kind: str, inputs: list[npt.NDArray[Any]], attributes: dict[str, A
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    result: npt.NDArray[np.int32] = session.run(None, {"x": shifted, "w": weight, "z": shifted_zero})[0]
+    result: npt.NDArray[np.int32] = session.run(
+        None, {"x": shifted, "w": weight, "z": shifted_zero}
+    )[0]
     return result
 
 
@@ -143,7 +155,9 @@ def _windows(op: Operator, x: Int8, padding: int) -> npt.NDArray[np.int8]:
 def _mean(op: Operator, x: Int8, before: TensorScale, after: TensorScale) -> Int8:
     nest = op.nest
     if any(nest.padding) and not op.attribute("count_include_pad"):
-        raise ReferenceError(f"node '{op.name}' ({op.kind}): a mean without padding has no reference yet")
+        raise ReferenceError(
+            f"node '{op.name}' ({op.kind}): a mean without padding has no reference yet"
+        )
     count = nest.r * nest.s
     sums = _windows(op, x, before.zero_point).astype(np.int64).sum(axis=(-2, -1))
     factor = np.array(before.scale / (after.scale * count))
@@ -152,7 +166,9 @@ def _mean(op: Operator, x: Int8, before: TensorScale, after: TensorScale) -> Int
 
 def _activation(op: Operator, x: Int8, before: TensorScale, after: TensorScale) -> Int8:
     if before != after:
-        raise ReferenceError(f"node '{op.name}' ({op.kind}): its input has another scale than its output")
+        raise ReferenceError(
+            f"node '{op.name}' ({op.kind}): its input has another scale than its output"
+        )
     if op.kind is OpKind.RELU:
         return np.maximum(x, np.int8(before.zero_point))
     result = x.astype(np.int64)

@@ -15,13 +15,19 @@ import numpy as np
 import numpy.typing as npt
 
 from fragenv.errors import FragenvError
-from fragenv.verify.build import FAST, Design, build, lint
+from fragenv.verify.build import FAST, NORMAL, Design, build, lint
 
 Int8 = npt.NDArray[np.int8]
 #: a job that takes this many times the predicted cycles is stopped
 LIMIT_FACTOR = 2
 LIMIT_SLACK_CYCLES = 20_000
-_STATUS = {3: "the simulation does not end", 4: "the simulated chip fails", 5: "the simulation cannot start"}
+#: from this many cycles on it pays to let the compiler work longer
+LONG_CYCLES = 20_000_000
+_STATUS = {
+    3: "the simulation does not end",
+    4: "the simulated chip fails",
+    5: "the simulation cannot start",
+}
 
 
 class VerifyError(FragenvError):
@@ -102,7 +108,8 @@ def simulate_emission(
     if frames == 0 or frames % batch:
         raise VerifyError(f"{frames} frames are no whole number of jobs of {batch}")
     jobs = frames // batch
-    model = build(design_of(folder), [Path(__file__).parent / "harness.cpp"], FAST)
+    flags = FAST if jobs * manifest["predicted_cycles"] > LONG_CYCLES else NORMAL
+    model = build(design_of(folder), [Path(__file__).parent / "harness.cpp"], flags)
     with TemporaryDirectory() as name:
         work = Path(name)
         parts = [

@@ -11,18 +11,22 @@ from fragenv.verify.build import QUICK, Design, build, cells_folder
 
 
 class Cell:
-    """``set`` inputs, ``tick`` the clock, ``get`` outputs (settled after the last edge or ``settle``)."""
+    """``set`` inputs, ``tick`` the clock, ``get`` outputs as of the last edge or ``settle``."""
 
-    def __init__(self, name: str, inputs: dict[str, int], outputs: dict[str, int], **parameters: int) -> None:
+    def __init__(
+        self, name: str, inputs: dict[str, int], outputs: dict[str, int], **parameters: int
+    ) -> None:
         folder = cells_folder()
-        text = "#include \"Vmodel.h\"\n#include <cstring>\nstatic Vmodel* m;\nextern \"C\" {\n"
+        text = '#include "Vmodel.h"\n#include <cstring>\nstatic Vmodel* m;\nextern "C" {\n'
         text += "void make() { m = new Vmodel; m->clk_i = 0; m->eval(); }\n"
         text += "void settle() { m->eval(); }\n"
         text += "void tick() { m->clk_i = 1; m->eval(); m->clk_i = 0; m->eval(); }\n"
         self._bytes = {n: -(-bits // 8) for n, bits in (inputs | outputs).items()}
         for port, size in self._bytes.items():
             if port in inputs:
-                text += f"void set_{port}(const void* p) {{ std::memcpy(&m->{port}, p, {size}); }}\n"
+                text += (
+                    f"void set_{port}(const void* p) {{ std::memcpy(&m->{port}, p, {size}); }}\n"
+                )
             text += f"void get_{port}(void* p) {{ std::memcpy(p, &m->{port}, {size}); }}\n"
         text += "}\n"
         sources = tuple(sorted(folder.glob("*.sv")))
@@ -30,7 +34,9 @@ class Cell:
         with tempfile.TemporaryDirectory() as work:
             harness = Path(work) / "cell.cpp"
             harness.write_text(text)
-            design = Design(name, tuple(s for s in sources if s.stem in needed), (folder,), parameters)
+            design = Design(
+                name, tuple(s for s in sources if s.stem in needed), (folder,), parameters
+            )
             library = build(design, [harness], QUICK, shared=True)
         self._lib = ctypes.CDLL(str(library))
         self._lib.make()

@@ -31,7 +31,10 @@ def test_requantise__equals_integer_arithmetic() -> None:
         bias = rng.integers(-(2**20), 2**20, LANES)
         multiplier = rng.integers(2**23, 2**24, LANES)
         zero, low, high = (int(v) for v in (rng.integers(-128, 128), -100, 90))
-        words = [int(b) & 0xFFFFFFFF | int(m) << 32 | shift << 56 for b, m in zip(bias, multiplier, strict=True)]
+        words = [
+            int(b) & 0xFFFFFFFF | int(m) << 32 | shift << 56
+            for b, m in zip(bias, multiplier, strict=True)
+        ]
         cell.set(constants_i=pack(words, 64), zero_i=zero, min_i=low, max_i=high)
         scale = 2 ** min(30, max(1, shift - 17))
         expected: list[list[int]] = []
@@ -40,8 +43,10 @@ def test_requantise__equals_integer_arithmetic() -> None:
             sums = rng.integers(-scale, scale, LANES)
             valid = int(rng.integers(0, 2))
             if valid:
-                scaled = [((int(s + b) * int(m) << 1) + (1 << shift)) >> (shift + 1)
-                          for s, b, m in zip(sums, bias, multiplier, strict=True)]
+                scaled = [
+                    ((int(s + b) * int(m) << 1) + (1 << shift)) >> (shift + 1)
+                    for s, b, m in zip(sums, bias, multiplier, strict=True)
+                ]
                 expected.append([min(high, max(low, v + zero)) for v in scaled])
             cell.set(valid_i=valid, sum_i=pack(sums, 32))
             cell.tick()
