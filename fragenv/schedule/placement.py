@@ -59,7 +59,10 @@ def place_task(
     room_at: int,
     source_ready: Sequence[tuple[int, ...]],
 ) -> Placed:
-    """Place a task in the first gap of its fragment in which it ends in time.
+    """Place a task's commands one by one, each in the earliest gap of its unit.
+
+    A task that leaves sums in the accumulators between its RUNs holds its fragment from the first
+    to the last: it takes the first gap of the fragment in which it ends in time.
 
     Args:
         dma: the DMA's timeline; not changed.
@@ -69,33 +72,44 @@ def place_task(
         source_ready: per source and residual, per frame: when it is there.
     """
     ready = np.array(source_ready, dtype=np.int64)  # (sources, batch)
-    for start, end in slot.gaps(slot_ready, plan.run_cycles):
-        starts, ends, count = dma.with_room(plan.transfers)
-        times, ends_of_task, frames = _place_steps(
-            plan.table,
-            ready,
-            plan.setting.on_chip,
-            starts,
-            ends,
-            count,
-            max(start, slot_ready),
-            room_at,
+    holds = plan.holds
+    gaps = slot.gaps(slot_ready, plan.run_cycles) if holds else [(0, None)]
+    for start, end in gaps:
+        transfers = dma.with_room(plan.transfers)
+        runs = slot.with_room(len(plan.steps))
+        begin = max(start, slot_ready)
+        times, counts, frames = _place_steps(
+            plan.table, ready, plan.setting.on_chip, *transfers, *runs, begin, room_at, holds
         )
-        count, run_end, last = ends_of_task
+        transfer_count, run_count, run_end, last = counts
         if end is None or run_end <= end:
-            first = int(times[0, 2])
-            _, timeline = slot.placed(first, run_end - first)
-            placed = Timeline(starts, ends, count)
+            timeline = Timeline(runs[0], runs[1], run_count)
+            if holds:
+                first = int(times[0, 2])
+                _, timeline = slot.placed(first, run_end - first)
+            placed = Timeline(transfers[0], transfers[1], transfer_count)
             return Placed(placed, timeline, times, run_end, last, tuple(frames.tolist()))
     raise AssertionError("the last gap has no end")
 
 
 @njit(cache=True)
 def _place_steps(  # type: ignore[no-untyped-def]  # noqa: C901
-    table, source_ready, on_chip, starts, ends, count, begin, room_at
+    table,
+    source_ready,
+    on_chip,
+    starts,
+    ends,
+    count,
+    run_starts,
+    run_stops,
+    run_count,
+    begin,
+    room_at,
+    holds,
 ):
-    """Place all steps on the DMA's intervals (changed in place); the first RUN starts at ``begin``
-    or later. Returns (times (steps, 4), (intervals, end of the last RUN, end of all), frames)."""
+    """Place all steps on the intervals of the DMA and the fragment (changed in place); the first
+    RUN starts at ``begin`` or later. Returns (times (steps, 4), (intervals of the DMA, of the
+    fragment, end of the last RUN, end of all), frames)."""
     steps = table.shape[0]
     sources, batch = source_ready.shape
     times = np.full((steps, 4), -1, dtype=np.int64)
@@ -127,6 +141,10 @@ def _place_steps(  # type: ignore[no-untyped-def]  # noqa: C901
                     run_start = max(run_start, source_ready[source, frame])
         if step[STORE_WAIT] >= 0:
             run_start = max(run_start, store_ends[step[STORE_WAIT]])
+        if not holds:
+            run_start, run_count = insert(
+                run_starts, run_stops, run_count, run_start, step[RUN_CYCLES]
+            )
         times[index, 2] = run_start
         run_end = run_start + step[RUN_CYCLES]
         done = run_end
@@ -139,4 +157,4 @@ def _place_steps(  # type: ignore[no-untyped-def]  # noqa: C901
         if step[FINISHES]:
             for frame in range(first, last):
                 frames[frame] = max(frames[frame], done)
-    return times, (count, run_end, end), frames
+    return times, (count, run_count, run_end, end), frames

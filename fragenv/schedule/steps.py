@@ -70,6 +70,9 @@ class TaskPlan:
             t.bytes for s in self.steps for t in s.inputs
         )
         self.dram_write_bytes = sum(s.store.bytes for s in self.steps if s.store)
+        #: whether sums stay in the accumulators between RUNs
+        per_group = setting.shape.blocks_per_group(setting.fragment)
+        self.holds = per_group > 0 and any(s.blocks[1] % per_group for s in self.steps)
         #: LOADs and STOREs, those of a step's inputs counted as one
         self.transfers = sum(
             (s.weights is not None) + bool(s.inputs) + (s.store is not None) for s in self.steps

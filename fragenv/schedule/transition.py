@@ -1,8 +1,7 @@
 """The transition function: one decision, its consequences, and the commands it places.
 
 Everything is placed by insertion (HEFT, Topcuoglu et al., TPDS 2002): a command takes the earliest
-gap of its unit's timeline that holds it, given what it waits for, and never delays another. A task
-holds its fragment from its first RUN to its last.
+gap of its unit's timeline that holds it, given what it waits for, and never delays another.
 """
 
 from __future__ import annotations
