@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import random
 
-from agents.heuristics.search import beam_search
-from agents.heuristics.simple import UniformScheduler
+from agents.heuristics.search import beam_search, better
+from agents.heuristics.sets import try_sets
 from agents.scheduler import Budget, BudgetSpentError, Meter, Path, Result
 from fragenv.schedule.problem import MAX_SLOTS, Choice, Problem
 
@@ -14,6 +14,8 @@ from fragenv.schedule.problem import MAX_SLOTS, Choice, Problem
 HOT, COLD = 0.02, 0.0005
 #: share of the budget that goes into the starting schedules
 START_SHARE = 0.25
+#: changes in a row that changed no decision, after which the search ends
+PATIENCE = 2000
 
 
 class Plan:
@@ -28,109 +30,138 @@ class Plan:
 
 
 class AnnealingScheduler:
-    """Anneals from the better of a greedy and a uniform schedule. A change is decoded from the
-    first decision that it touches on: the states before are shared."""
+    """Anneals from the best of narrow beams: free, and within every set of fragments that fit."""
 
     name = "annealing"
 
     def solve(self, problem: Problem, budget: Budget, seed: int) -> Result:
-        meter, rng = Meter(problem, budget), random.Random(seed)
-        best = self._start(meter, budget)
-        plan = self._plan_of(problem, best)
-        current, trail = best, self._trail(best)
-        cost = best_cost = problem.cost(best.state)
-        try:
-            first_call, span = meter.calls, max(1, meter.left)
-            while True:
-                progress = (meter.calls - first_call) / span
-                heat = problem.cost(best.state) * HOT * (COLD / HOT) ** progress
-                changed = self._change(problem, plan, rng)
-                path = self._decode(meter, changed, trail)
-                new = problem.cost(path.state)
-                if new <= cost or rng.random() < math.exp((cost - new) / heat):
-                    plan, current, cost, trail = changed, path, new, self._trail(path)
-                    if cost < best_cost:
-                        best, best_cost = current, cost
-        except BudgetSpentError:
-            pass
-        return Result.of(self.name, best, meter)
+        meter = Meter(problem, budget)
+        start = beam_search(meter, 1)
+        for _, path in try_sets(meter, int(budget.apply_calls * START_SHARE))[:1]:
+            start = better(problem, start, path)
+        if start is None:
+            return Result.of(self.name, meter.finish(Path(problem.initial())), meter)
+        return Result.of(self.name, anneal(meter, start, meter.left, seed), meter)
 
-    @staticmethod
-    def _start(meter: Meter, budget: Budget) -> Path:
-        problem = meter.problem
-        greedy = beam_search(meter, 1)
-        calls = int(budget.apply_calls * START_SHARE) - meter.calls
-        if greedy is None or calls < 1:
-            return greedy or meter.finish(Path(problem.initial()))
-        uniform = UniformScheduler().solve(problem, Budget(calls), 0)
-        meter.calls += uniform.apply_calls
-        path = Path(problem.initial())
-        if problem.cost(greedy.state) <= uniform.cost:
-            return greedy
-        for action in uniform.actions:
-            # states of a schedule already paid for
-            path = path.then(action, problem.apply(path.state, action))
-        return path
 
-    @staticmethod
-    def _trail(path: Path) -> list[Path]:
-        found = []
-        node: Path | None = path
-        while node is not None:
-            found.append(node)
-            node = node.before
-        return found[::-1]
+def anneal(
+    meter: Meter, start: Path, calls: int, seed: int, fragments: frozenset[int] | None = None
+) -> Path:
+    """The best schedule found from ``start`` with at most ``calls`` calls.
 
-    @staticmethod
-    def _plan_of(problem: Problem, path: Path) -> Plan:
-        choices = [0] * len(problem.operators)
-        priorities = [float(i) for i in range(len(problem.operators))]
-        for position, action in enumerate(path.actions):
-            node, index = divmod(action - MAX_SLOTS, problem.num_choices + 1)
-            choices[node], priorities[node] = index, float(position)
-        return Plan(choices, priorities)
+    A change is decoded from the first decision that it touches on: the states before are shared.
+    ``fragments``: change to these alone.
+    """
+    problem, rng = meter.problem, random.Random(seed)
+    moves = Moves(problem, fragments)
+    plan, trail = plan_of(problem, start), _trail(start)
+    best, cost = start, problem.cost(start.state)
+    best_cost = cost
+    first_call, span = meter.calls, max(1, calls)
+    idle = 0
+    try:
+        while meter.calls - first_call < calls and idle < PATIENCE:
+            progress = (meter.calls - first_call) / span
+            heat = best_cost * HOT * (COLD / HOT) ** progress
+            changed = moves.change(plan, rng)
+            before = meter.calls
+            path = _decode(meter, changed, trail)
+            idle = idle + 1 if meter.calls == before else 0
+            new = problem.cost(path.state)
+            if new <= cost or rng.random() < math.exp((cost - new) / heat):
+                plan, cost, trail = changed, new, _trail(path)
+                if cost < best_cost:
+                    best, best_cost = path, cost
+    except BudgetSpentError:
+        pass
+    return best
 
-    @staticmethod
-    def _change(problem: Problem, plan: Plan, rng: random.Random) -> Plan:
-        """One random change: a choice, its keeping alone, all uses of a fragment, or a priority."""
+
+def _trail(path: Path) -> list[Path]:
+    found = []
+    node: Path | None = path
+    while node is not None:
+        found.append(node)
+        node = node.before
+    return found[::-1]
+
+
+def plan_of(problem: Problem, path: Path) -> Plan:
+    """The plan that decodes to ``path``."""
+    choices = [0] * len(problem.operators)
+    priorities = [float(i) for i in range(len(problem.operators))]
+    for position, action in enumerate(path.actions):
+        node, index = divmod(action - MAX_SLOTS, problem.num_choices + 1)
+        choices[node], priorities[node] = index, float(position)
+    return Plan(choices, priorities)
+
+
+class Moves:
+    """Random changes of a plan."""
+
+    def __init__(self, problem: Problem, fragments: frozenset[int] | None) -> None:
+        self.problem = problem
+        everything = frozenset(range(len(problem.library)))
+        self.fragments = sorted(fragments or everything)
+        allowed = set(self.fragments)
+        #: per node: indices of the allowed choices
+        self.offered = [
+            [i for i, c in enumerate(options) if c.fragment in allowed]
+            for options in problem.choices
+        ]
+        self.nodes = [n for n, offered in enumerate(self.offered) if offered]
+
+    def change(self, plan: Plan, rng: random.Random) -> Plan:
+        """A choice, its keeping alone, all uses of a fragment in a range, or a priority."""
         new = plan.copy()
-        nodes = [n for n, options in enumerate(problem.choices) if options]
-        node = rng.choice(nodes)
-        options = problem.choices[node]
+        node = rng.choice(self.nodes)
         kind = rng.random()
         if kind < 0.45:
-            new.choices[node] = rng.randrange(len(options))
+            new.choices[node] = rng.choice(self.offered[node])
         elif kind < 0.65:
-            now = options[min(new.choices[node], len(options) - 1)]
-            new.choices[node] = _like(options, now, now.fragment, not now.keep)
+            now = self.problem.choices[node][new.choices[node]]
+            new.choices[node] = self._like(node, now, now.fragment, not now.keep)
         elif kind < 0.85:
-            old = options[min(new.choices[node], len(options) - 1)].fragment
-            target = rng.randrange(len(problem.library))
-            low, high = sorted((rng.choice(nodes), node))
-            for other in range(low, high + 1):
-                offered = problem.choices[other]
-                if offered:
-                    now = offered[min(new.choices[other], len(offered) - 1)]
-                    if now.fragment == old:
-                        new.choices[other] = _like(offered, now, target, now.keep)
+            self._move_fragment(new, node, rng)
         else:
             new.priorities[node] += rng.uniform(-3.0, 3.0)
         return new
 
-    @staticmethod
-    def _decode(meter: Meter, plan: Plan, trail: list[Path]) -> Path:
-        """The schedule of a plan; decisions that agree with ``trail`` are taken from there."""
-        problem = meter.problem
-        path, shared = trail[0], 1
-        while not path.state.finished:
-            action = _next_action(problem, path, plan)
-            if shared and shared < len(trail) and trail[shared].action == action:
-                path = trail[shared]
-                shared += 1
-            else:
-                shared = 0
-                path = path.then(action, meter.apply(path.state, action))
-        return path
+    def _move_fragment(self, plan: Plan, node: int, rng: random.Random) -> None:
+        old = self.problem.choices[node][plan.choices[node]].fragment
+        target = rng.choice(self.fragments)
+        low, high = sorted((rng.choice(self.nodes), node))
+        for other in self.nodes:
+            if low <= other <= high:
+                now = self.problem.choices[other][plan.choices[other]]
+                if now.fragment == old:
+                    plan.choices[other] = self._like(other, now, target, now.keep)
+
+    def _like(self, node: int, now: Choice, fragment: int, keep: bool) -> int:
+        """The choice with the same operators and another fragment or keeping; the same one where
+        that is not offered."""
+        options = self.problem.choices[node]
+        wanted = (now.operators, fragment, keep)
+        for index in self.offered[node]:
+            option = options[index]
+            if (option.operators, option.fragment, option.keep) == wanted:
+                return index
+        return options.index(now)
+
+
+def _decode(meter: Meter, plan: Plan, trail: list[Path]) -> Path:
+    """The schedule of a plan; decisions that agree with ``trail`` are taken from there."""
+    problem = meter.problem
+    path, shared = trail[0], 1
+    while not path.state.finished:
+        action = _next_action(problem, path, plan)
+        if shared and shared < len(trail) and trail[shared].action == action:
+            path = trail[shared]
+            shared += 1
+        else:
+            shared = 0
+            path = path.then(action, meter.apply(path.state, action))
+    return path
 
 
 def _next_action(problem: Problem, path: Path, plan: Plan) -> int:
@@ -145,12 +176,3 @@ def _next_action(problem: Problem, path: Path, plan: Plan) -> int:
     wanted = plan.choices[node]
     index = wanted if wanted in indices else indices[0]
     return MAX_SLOTS + node * stride + index
-
-
-def _like(options: tuple[Choice, ...], now: Choice, fragment: int, keep: bool) -> int:
-    """The choice with the same operators and another fragment or keeping; the same one where that
-    is not offered."""
-    for index, option in enumerate(options):
-        if (option.operators, option.fragment, option.keep) == (now.operators, fragment, keep):
-            return index
-    return options.index(now)

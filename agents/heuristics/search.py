@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from agents.scheduler import BudgetSpentError, Meter, Path
 from fragenv.schedule.problem import MAX_SLOTS, Choice, Problem
-from fragenv.schedule.state import State
+from fragenv.schedule.state import State, TaskRecord
 
 Filter = Callable[[Choice], bool]
 
@@ -15,29 +15,66 @@ Filter = Callable[[Choice], bool]
 READY_NODES = 2
 
 
-class Credit:
-    """What the operators that are done cost any schedule, so that states of different progress
-    compare: their part of the lower bounds."""
-
-    def __init__(self, problem: Problem) -> None:
-        bound, chip = problem.bound, problem.chip
-        self.per_node = [
-            op.macs * problem.batch / chip.multipliers / bound.latency_cycles
-            + op.weight_bytes / bound.traffic_bytes
-            for op in problem.operators
-        ]
-
-    def of(self, choice: Choice) -> float:
-        return sum(self.per_node[node] for node in choice.operators)
-
-
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A partial schedule in the beam: ``score`` is its cost less the credit of what it did."""
+    """A partial schedule in the beam, with two estimates of what it will cost in the end.
 
-    score: float
-    credit: float
+    ``steady`` lets what is left start when everything placed is over; ``hopeful`` lets it fill the
+    multipliers and the DRAM port that are idle until then, as frames in flight on several fragments
+    do.
+    """
+
+    steady: float
+    hopeful: float
+    #: multiply-accumulates and weight bytes of the operators that are done
+    macs: int
+    weight_bytes: int
+    #: multipliers x cycles that the RUNs have taken
+    occupied: int
     path: Path
+
+
+class Estimator:
+    """Extends candidates by one decision and estimates what the result will cost."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.macs = [op.macs * problem.batch for op in problem.operators]
+        self.weight_bytes = [op.weight_bytes for op in problem.operators]
+        self.all_macs, self.all_weight_bytes = sum(self.macs), sum(self.weight_bytes)
+
+    def start(self, path: Path) -> Candidate:
+        """The root of a search."""
+        return Candidate(0.0, 0.0, 0, 0, 0, path)
+
+    def extend(self, candidate: Candidate, action: int, choice: Choice, state: State) -> Candidate:
+        """The candidate after ``choice``, which led to ``state``."""
+        problem = self.problem
+        record = state.history[0] if state.history is not None else None
+        macs = candidate.macs + sum(self.macs[n] for n in choice.operators)
+        weights = candidate.weight_bytes + sum(self.weight_bytes[n] for n in choice.operators)
+        occupied = candidate.occupied
+        if isinstance(record, TaskRecord):
+            multipliers = problem.library[choice.fragment].multipliers
+            occupied += record.plan.run_cycles * multipliers
+        bound, chip = problem.bound, problem.chip
+        left = self.all_macs - macs
+        traffic = state.traffic_bytes + self.all_weight_bytes - weights
+        later = left / chip.multipliers
+        hopeful = max(
+            state.latency_cycles,
+            (occupied + left) / chip.multipliers,
+            traffic / chip.dram_bytes_per_cycle,
+        )
+        rest = traffic / bound.traffic_bytes
+        return Candidate(
+            (state.latency_cycles + later) / bound.latency_cycles + rest,
+            hopeful / bound.latency_cycles + rest,
+            macs,
+            weights,
+            occupied,
+            candidate.path.then(action, state),
+        )
 
 
 def run_actions(problem: Problem, state: State, allow: Filter | None) -> list[tuple[int, Choice]]:
@@ -68,51 +105,63 @@ def signature(state: State) -> tuple[object, ...]:
     return state.done, state.location, bound
 
 
-def beam_search(
-    meter: Meter, width: int, allow: Filter | None = None, start: Path | None = None
-) -> Path | None:
+def beam_search(meter: Meter, width: int, allow: Filter | None = None) -> Path | None:
     """The best complete schedule of a beam of ``width``; None where the budget ends before any or
     the filter leaves none.
 
-    Partial schedules are compared with those that have as many operators done; of those with the
-    same signature only the best is kept.
+    Partial schedules are compared with those that have as many operators done, one half of the
+    beam by either estimate; of those with the same signature only the best is kept.
     """
     problem = meter.problem
-    credit = Credit(problem)
+    estimator = Estimator(problem)
     total = len(problem.operators)
-    first = start if start is not None else Path(problem.initial())
+    root = estimator.start(Path(problem.initial()))
     levels: list[dict[tuple[object, ...], Candidate]] = [{} for _ in range(total + 1)]
-    levels[sum(first.state.done)][signature(first.state)] = Candidate(0.0, 0.0, first)
+    levels[0][signature(root.path.state)] = root
     try:
         for level in range(total):
-            beam = sorted(levels[level].values(), key=lambda c: c.score)[:width]
+            beam = _narrow(list({id(c): c for c in levels[level].values()}.values()), width)
             levels[level] = {}
             for candidate in beam:
-                _expand(meter, credit, candidate, allow, levels, level)
+                _expand(meter, estimator, candidate, allow, levels, level)
     except BudgetSpentError:
         pass
-    done = min(levels[total].values(), key=lambda c: c.score, default=None)
+    done = min(levels[total].values(), key=lambda c: problem.cost(c.path.state), default=None)
     return done.path if done is not None else None
+
+
+def _narrow(candidates: list[Candidate], width: int) -> list[Candidate]:
+    """The best by each estimate: a steady one, a hopeful one, and so on."""
+    steady = iter(sorted(candidates, key=lambda c: c.steady))
+    hopeful = iter(sorted(candidates, key=lambda c: (c.hopeful, c.steady)))
+    chosen: dict[int, Candidate] = {}
+    while len(chosen) < min(width, len(candidates)):
+        for order in (steady, hopeful):
+            candidate = next((c for c in order if id(c) not in chosen), None)
+            if candidate is not None and len(chosen) < width:
+                chosen[id(candidate)] = candidate
+    return list(chosen.values())
 
 
 def _expand(
     meter: Meter,
-    credit: Credit,
+    estimator: Estimator,
     candidate: Candidate,
     allow: Filter | None,
     levels: list[dict[tuple[object, ...], Candidate]],
     level: int,
 ) -> None:
-    problem = meter.problem
-    for action, choice in run_actions(problem, candidate.path.state, allow):
+    for action, choice in run_actions(meter.problem, candidate.path.state, allow):
         state = meter.apply(candidate.path.state, action)
-        earned = candidate.credit + credit.of(choice)
-        score = problem.cost(state) - earned
+        found = estimator.extend(candidate, action, choice, state)
         bucket = levels[level + len(choice.operators)]
-        key = signature(state)
-        known = bucket.get(key)
-        if known is None or score < known.score:
-            bucket[key] = Candidate(score, earned, candidate.path.then(action, state))
+        for key in ((0, *signature(state)), (1, *signature(state))):
+            known = bucket.get(key)
+            better_one = known is None or (
+                found.steady < known.steady if key[0] == 0 else found.hopeful < known.hopeful
+            )
+            if better_one:
+                bucket[key] = found
 
 
 def widest_beam(meter: Meter, calls: int, allow: Filter | None = None) -> Path | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 
-from agents.heuristics.search import beam_search, better, run_actions, widest_beam
+from agents.heuristics.annealing import anneal
+from agents.heuristics.search import beam_search, better, widest_beam
+from agents.heuristics.sets import try_sets
 from agents.scheduler import Budget, BudgetSpentError, Meter, Path, Result
-from fragenv.hardware.chip import Area
 from fragenv.hardware.fragment import Stage
 from fragenv.schedule.problem import MAX_SLOTS, Problem
 
@@ -81,43 +81,20 @@ class UniformScheduler:
 
 
 class StaticSetScheduler:
-    """The best set of fragments that fit the chip together and stay bound: all such sets are tried
-    with a narrow beam, the best few with wide ones."""
+    """The best set of fragments that fit the chip together and stay bound. Every such set is tried
+    with the operators divided evenly between its fragments and with a free choice; the best few are
+    annealed within the set."""
 
     name = "static_set"
 
     def solve(self, problem: Problem, budget: Budget, seed: int) -> Result:
         meter = Meter(problem, budget)
-        tried: list[tuple[float, int, frozenset[int], Path]] = []
-        for chosen in self._sets(problem):
-            if meter.calls > budget.apply_calls // 2 and tried:
-                break
-            path = beam_search(meter, 1, lambda c, s=chosen: c.fragment in s)  # type: ignore[misc]
-            if path is not None:
-                tried.append((problem.cost(path.state), len(tried), chosen, path))
-        tried.sort(key=lambda item: item[:2])
-        best = tried[0][3] if tried else None
-        for number, (_, _, chosen, _) in enumerate(tried[:FINALISTS]):
+        tried = try_sets(meter, budget.apply_calls // 2)
+        for number, (chosen, path) in enumerate(tried[:FINALISTS]):
             share = meter.left // (min(FINALISTS, len(tried)) - number)
-            wide = widest_beam(meter, share, lambda c, s=chosen: c.fragment in s)  # type: ignore[misc]
-            best = better(problem, best, wide)
+            tried[number] = (chosen, anneal(meter, path, share, seed, fragments=chosen))
+        best = min((p for _, p in tried), key=lambda p: problem.cost(p.state), default=None)
         return Result.of(self.name, best or meter.finish(Path(problem.initial())), meter)
-
-    @staticmethod
-    def _sets(problem: Problem) -> list[frozenset[int]]:
-        """Sets of one to three fragments, at least one of which has a MAC array where the network
-        needs one; those that fit together, largest first."""
-        library = problem.library
-        arrays = {i for i, f in enumerate(library) if Stage.MAC in f.stages} or set(
-            range(len(library))
-        )
-        found = []
-        for size in (3, 2, 1):
-            for chosen in itertools.combinations(range(len(library)), size):
-                area = sum((problem.areas[i] for i in chosen), Area())
-                if arrays & set(chosen) and area.fits(problem.chip.area):
-                    found.append((-area.multipliers, chosen))
-        return [frozenset(chosen) for _, chosen in sorted(found)]
 
 
 class BeamScheduler:
@@ -129,13 +106,3 @@ class BeamScheduler:
         meter = Meter(problem, budget)
         best = widest_beam(meter, budget.apply_calls)
         return Result.of(self.name, best or meter.finish(Path(problem.initial())), meter)
-
-
-__all__ = [
-    "BeamScheduler",
-    "GreedyScheduler",
-    "RandomScheduler",
-    "StaticSetScheduler",
-    "UniformScheduler",
-    "run_actions",
-]

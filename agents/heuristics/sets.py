@@ -1,0 +1,70 @@
+"""Sets of fragments that fit the chip together, and schedules that use nothing else."""
+
+from __future__ import annotations
+
+import itertools
+
+from agents.heuristics.search import Filter, beam_search, better
+from agents.scheduler import Meter, Path
+from fragenv.hardware.chip import Area
+from fragenv.hardware.fragment import Stage
+from fragenv.schedule.problem import Choice, Problem
+
+
+def fitting_sets(problem: Problem) -> list[frozenset[int]]:
+    """Sets of one to three fragments that fit the chip together, one of them with a MAC array
+    where the library has any; those with most multipliers first."""
+    library = problem.library
+    everything = set(range(len(library)))
+    arrays = {i for i in everything if Stage.MAC in library[i].stages} or everything
+    found = []
+    for size in (1, 2, 3):
+        for chosen in itertools.combinations(range(len(library)), size):
+            area = sum((problem.areas[i] for i in chosen), Area())
+            if arrays & set(chosen) and area.fits(problem.chip.area):
+                found.append((-area.multipliers, chosen))
+    return [frozenset(chosen) for _, chosen in sorted(found)]
+
+
+def try_sets(meter: Meter, calls: int) -> list[tuple[frozenset[int], Path]]:
+    """A schedule for each set, cheapest first, while ``calls`` last."""
+    problem, limit = meter.problem, meter.calls + calls
+    found = []
+    for chosen in fitting_sets(problem):
+        if meter.calls >= limit and found:
+            break
+        best = None
+        for allow in (_within(chosen), _divided(problem, chosen)):
+            best = better(problem, best, beam_search(meter, 1, allow))
+            if len(chosen) == 1:
+                break
+        if best is not None:
+            found.append((problem.cost(best.state), len(found), chosen, best))
+    return [(chosen, path) for _, _, chosen, path in sorted(found, key=lambda item: item[:2])]
+
+
+def _within(chosen: frozenset[int]) -> Filter:
+    return lambda choice: choice.fragment in chosen
+
+
+def _divided(problem: Problem, chosen: frozenset[int]) -> Filter:
+    """Each operator on one fragment of the set: the longest first, where the busiest fragment is
+    least busy then (longest processing time first, Graham 1969)."""
+    cycles: dict[int, dict[int, int]] = {}
+    for node, options in enumerate(problem.choices):
+        for choice in options:
+            if choice.fragment in chosen and choice.fragment not in cycles.setdefault(node, {}):
+                cycles[node][choice.fragment] = _array_cycles(problem, choice)
+    load = dict.fromkeys(chosen, 0)
+    place: dict[int, int] = {}
+    for node, offered in sorted(cycles.items(), key=lambda item: -min(item[1].values())):
+        place[node] = min(offered, key=lambda f: (load[f] + offered[f], offered[f]))
+        load[place[node]] += offered[place[node]]
+    return lambda choice: place.get(choice.node) == choice.fragment
+
+
+def _array_cycles(problem: Problem, choice: Choice) -> int:
+    """Cycles of one frame of a task on its fragment, all weights in one RUN."""
+    shape, fragment = choice.shape, problem.library[choice.fragment]
+    blocks = (0, shape.blocks_per_group(fragment) * shape.output_groups(fragment))
+    return shape.run_cycles(fragment, blocks, shape.window.rows_out, shape.out_rows, shape.k)
