@@ -72,7 +72,7 @@ def verify(
         progress: called with the number of finished jobs.
 
     Raises:
-        VerifyError: no weights, changed files, too few or misshapen images, or a failing simulation.
+        VerifyError: no weights, changed files, unfit images, or a failing simulation.
     """
     from fragenv.graph.from_onnx import from_onnx
 

@@ -22,7 +22,9 @@ module fe_fragment #(
   output logic                  done_o,
   output logic                  x_read_valid_o,
   output logic [31:0]           x_read_address_o,
-  input  wire  [8*XLanes-1:0]   x_data_i,
+  // verilator lint_off UNUSEDSIGNAL
+  input  wire  [8*XLanes-1:0]   x_data_i,     // a lone stage may read fewer bytes
+  // verilator lint_on UNUSEDSIGNAL
   output logic                  w_read_valid_o,
   output logic [31:0]           w_read_address_o,
   input  wire  [8*LanesOut-1:0] w_data_i,

@@ -1,0 +1,200 @@
+"""Cells of the data path against numpy, cycle by cycle."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cell import Cell, pack, unpack
+
+pytestmark = pytest.mark.rtl
+
+
+@pytest.mark.parametrize(("lanes_in", "lanes_out"), [(1, 1), (3, 5), (8, 4)])
+def test_mac_array__multiplies_by_the_current_weights(lanes_in: int, lanes_out: int) -> None:
+    cell = Cell(
+        "fe_mac_array",
+        {
+            "clk_i": 1,
+            "rst_ni": 1,
+            "w_valid_i": 1,
+            "w_i": 8 * lanes_out,
+            "swap_i": 1,
+            "x_valid_i": 1,
+            "x_i": 8 * lanes_in,
+        },
+        {"sum_valid_o": 1, "sum_o": 32 * lanes_out},
+        LanesIn=lanes_in,
+        LanesOut=lanes_out,
+    )
+    rng = np.random.default_rng(lanes_in)
+    expected: list[list[int]] = []
+    seen: list[list[int]] = []
+
+    def tick(**inputs: int) -> None:
+        cell.set(**({"w_valid_i": 0, "swap_i": 0, "x_valid_i": 0} | inputs))
+        cell.tick()
+        if cell.get("sum_valid_o"):
+            seen.append(unpack(cell.get("sum_o"), 32, lanes_out))
+
+    spare = rng.integers(-128, 128, (lanes_in, lanes_out))
+    for row in spare:
+        tick(w_valid_i=1, w_i=pack(row, 8))
+    for _ in range(6):  # blocks: the next one's rows come while this one's pixels pass
+        weight, spare = spare, rng.integers(-128, 128, (lanes_in, lanes_out))
+        rows = list(spare)
+        for pixel in range(lanes_in + int(rng.integers(0, 4))):
+            x = rng.integers(-128, 128, lanes_in)
+            inputs = {"x_valid_i": 1, "x_i": pack(x, 8), "swap_i": int(pixel == 0)}
+            if rows:
+                inputs |= {"w_valid_i": 1, "w_i": pack(rows.pop(0), 8)}
+            expected.append([int(v) for v in x @ weight])
+            tick(**inputs)
+            if rng.integers(0, 2):
+                tick()
+    for _ in range(3):
+        tick()
+    assert seen == expected
+
+
+def test_accumulator__adds_and_reads_at_once() -> None:
+    lanes, pixels = 2, 8
+    cell = Cell(
+        "fe_accumulator",
+        {
+            "clk_i": 1,
+            "rst_ni": 1,
+            "add_valid_i": 1,
+            "add_half_i": 1,
+            "add_pixel_i": 3,
+            "add_first_i": 1,
+            "sum_i": 32 * lanes,
+            "read_valid_i": 1,
+            "read_half_i": 1,
+            "read_pixel_i": 3,
+        },
+        {"data_o": 32 * lanes},
+        Lanes=lanes,
+        Pixels=pixels,
+    )
+    rng = np.random.default_rng(0)
+    model = np.zeros((2, pixels, lanes), np.int64)
+    late = np.zeros(lanes, np.int64)  # sums come a cycle after their address
+    for filled, half in enumerate((0, 1, 0, 1)):
+        first = np.ones(pixels, bool)
+        order = [*range(pixels), *rng.integers(0, pixels, 60), 3, 3, 3]
+        for pixel in order:
+            sums = rng.integers(-(2**20), 2**20, lanes)
+            cell.set(add_valid_i=1, add_half_i=half, add_pixel_i=int(pixel))
+            cell.set(add_first_i=int(first[pixel]), sum_i=pack(late, 32))
+            other = int(rng.integers(0, pixels))
+            cell.set(read_valid_i=1, read_half_i=1 - half, read_pixel_i=other)
+            cell.tick()
+            model[half, pixel] = sums + (0 if first[pixel] else model[half, pixel])
+            first[pixel] = False
+            late = sums
+            if filled > half:  # the other half holds finished sums
+                assert unpack(cell.get("data_o"), 32, lanes) == list(model[1 - half, other])
+        cell.set(add_valid_i=0, sum_i=pack(late, 32), read_valid_i=0)
+        cell.tick()
+
+
+def test_walker__visits_pixels_in_order_with_ring_and_mark() -> None:
+    names = ("cols", "rows", "frames", "y0", "x0", "y_step", "x_step")
+    wide = ("ring", "row0", "row_step", "col0", "col_step", "frame_step")
+    inputs = {"clk_i": 1, "load_i": 1, "step_i": 1, "back_i": 1, "mark_i": 1}
+    inputs |= {f"{n}_i": 16 for n in names} | {f"{n}_i": 32 for n in wide}
+    outputs = {"row_o": 32, "pixel_o": 32, "y_o": 16, "x_o": 16, "row_end_o": 1, "end_o": 1}
+    cell = Cell("fe_walker", inputs, outputs)
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        cols, rows, frames = (int(v) for v in rng.integers(1, 6, 3))
+        ring_rows, row_bytes = int(rng.integers(1, 7)), int(rng.integers(1, 50))
+        stride, first = int(rng.integers(1, 4)), int(rng.integers(0, ring_rows))
+        values = {
+            "cols": cols,
+            "rows": rows,
+            "frames": frames,
+            "ring": ring_rows * row_bytes,
+            "row0": first * row_bytes,
+            "row_step": stride % ring_rows * row_bytes,
+            "col0": -7,
+            "col_step": 3,
+            "frame_step": 1000,
+            "y0": -2,
+            "x0": -1,
+            "y_step": stride,
+            "x_step": 2,
+        }
+        cell.set(**{f"{n}_i": v for n, v in values.items()})
+        cell.set(load_i=1, step_i=0, back_i=0, mark_i=0)
+        cell.tick()
+        cell.set(load_i=0, step_i=1)
+        order = [(f, p, q) for f in range(frames) for p in range(rows) for q in range(cols)]
+        mark = position = 0
+        for _ in range(3 * len(order)):
+            f, p, q = order[position]
+            assert cell.get("row_o") == (first + p * stride) % ring_rows * row_bytes
+            pixel = 1000 * f + 3 * q - 7
+            assert unpack(cell.get("pixel_o"), 32, 1) == [pixel]
+            coordinates = unpack(cell.get("y_o") | cell.get("x_o") << 16, 16, 2)
+            assert coordinates == [p * stride - 2, 2 * q - 1]
+            assert cell.get("row_end_o") == int(q == cols - 1)
+            assert cell.get("end_o") == int(position == len(order) - 1)
+            step, back, marks = (int(v) for v in rng.integers(0, 2, 3))
+            cell.set(step_i=step, back_i=back, mark_i=marks)
+            cell.tick()
+            if step:
+                position = mark if back else (position + 1) % len(order)
+                mark = position if marks else mark
+
+
+def test_buffer__reads_and_writes_any_byte_address() -> None:
+    size, widest = 200, 8
+    read_bytes, write_bytes = (8, 3), (8, 5)
+    cell = Cell(
+        "fe_buffer",
+        {
+            "clk_i": 1,
+            "read_valid_i": 2,
+            "read_address_i": 64,
+            "write_valid_i": 2,
+            "write_address_i": 64,
+            "write_bytes_i": 32,
+            "write_data_i": 16 * widest,
+        },
+        {"read_data_o": 16 * widest, "error_o": 1},
+        Bytes=size,
+        Readers=2,
+        Writers=2,
+        MaxBytes=widest,
+        ReadBytes=pack(read_bytes, 16),
+        WriteBytes=pack(write_bytes, 16),
+    )
+    rng = np.random.default_rng(5)
+    memory = np.zeros(size, np.uint8)
+    for address in range(0, size, 8):  # a defined start
+        cell.set(write_valid_i=1, write_address_i=address, write_bytes_i=8, write_data_i=0)
+        cell.tick()
+    for _ in range(300):
+        reads = [int(rng.integers(0, size - n + 1)) for n in read_bytes]
+        # the two writers have places of their own, as the memory map gives them
+        writes = [int(rng.integers(0, 90)), int(rng.integers(100, 190))]
+        counts = [int(rng.integers(1, n + 1)) for n in write_bytes]
+        data = [rng.integers(0, 256, widest) for _ in writes]
+        valid = int(rng.integers(0, 4))
+        cell.set(read_valid_i=3, read_address_i=pack(reads, 32), write_valid_i=valid)
+        cell.set(write_address_i=pack(writes, 32), write_bytes_i=pack(counts, 16))
+        cell.set(write_data_i=pack(np.concatenate(data), 8))
+        cell.tick()
+        seen = cell.get("read_data_o")
+        for port, (address, count) in enumerate(zip(reads, read_bytes, strict=True)):
+            found = unpack(seen >> (8 * widest * port), 8, count, signed=False)
+            assert found == list(memory[address : address + count])
+        for port in (0, 1):
+            if valid >> port & 1:
+                end = writes[port] + counts[port]
+                memory[writes[port] : end] = data[port][: counts[port]]
+        assert not cell.get("error_o")
+    cell.set(read_valid_i=1, read_address_i=size, write_valid_i=0)
+    cell.tick()
+    assert cell.get("error_o")
