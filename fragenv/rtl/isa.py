@@ -99,6 +99,7 @@ RUN_FIELDS = (
 
 DMA_FIELDS = (
     _field("store", 16, "0 DRAM to buffer, 1 buffer to DRAM"),
+    _field("counts", 16, "1 where the end of this record completes its command"),
     _field("pieces", 32, "contiguous pieces"),
     _field("piece_bytes", 32, "bytes of each"),
     _field("dram_base", 32, "DRAM address of the first piece"),

@@ -41,7 +41,13 @@ class Translator:
         self.tile_numbers = [_tile_numbers(task) for task in tasks]
 
     def work(self, command: Command) -> Work:
-        """The records of a LOAD, STORE or RUN."""
+        """The records of a LOAD, STORE or RUN; the last one completes the command."""
+        work = self._work(command)
+        last = len(work.records) - 1
+        work.records = [{**r, "counts": int(i == last)} for i, r in enumerate(work.records)]
+        return work
+
+    def _work(self, command: Command) -> Work:
         if command.role is Role.SPILL:
             return self._spill(command)
         task = self.tasks[command.task]
@@ -89,28 +95,37 @@ class Translator:
     def _load_input(self, task: Task, command: Command) -> Work:
         rows = task.input_rows(self.memory, task.epoch(command.step))
         source, window = task.shape.sources[0], task.shape.window
-        frame, (first, last) = command.frames[0], command.rows
+        (frame, end), (first, last) = command.frames, command.rows
         frame_bytes = source.rows * source.row_bytes
-        base = rows.frame_base(frame)
-        dram = self.memory.dram_tensors[command.tensor] + frame * frame_bytes
-        pieces, size = command.runs, command.run_bytes
-        if window.touched(first, last) < last - first:
-            if window.extent > 1 or command.frames[1] - frame > 1:
-                raise EmitError(
-                    "its stride skips rows in a way that the DMA cannot; use batch 1",
-                    task.operators[0].name,
-                    task.operators[0].kind,
-                )
-            first += -(first + window.padding) % window.stride
-            dram_step = window.stride * source.row_bytes
-            step, ring = dram_step % rows.ring_bytes, rows.ring_bytes
-        else:
-            dram_step, step = frame_bytes, rows.frame_step
-            ring = rows.ring_bytes if rows.frame_rows else pieces * max(step, size)
-        fields = _dma(0, pieces, size, dram + first * source.row_bytes, dram_step, base, ring)
-        fields["buffer_first"] = rows.offset(frame, first)
-        fields["buffer_step"] = step
-        return Work([fields], writes=rows.spans(command.frames, command.rows))
+        dram = self.memory.dram_tensors[command.tensor]
+        work = Work(writes=rows.spans(command.frames, command.rows))
+
+        def add(pieces: int, size: int, frame: int, row: int, dram_step: int, step: int) -> None:
+            base = rows.frame_base(frame)
+            ring = rows.ring_bytes if step < rows.ring_bytes else pieces * step
+            address = dram + frame * frame_bytes + row * source.row_bytes
+            fields = _dma(0, pieces, size, address, dram_step, base, ring)
+            work.records.append(
+                fields | {"buffer_first": rows.offset(frame, row), "buffer_step": step}
+            )
+
+        if window.touched(first, last) == last - first:
+            pieces, size = command.runs, command.run_bytes
+            step = rows.frame_step if pieces > 1 else 0
+            if size > rows.ring_bytes:  # whole frames, one after the other
+                step = size
+            add(pieces, size, frame, first, frame_bytes, step)
+            return work
+        # the stride skips rows: those of each kernel row are a sequence of pieces
+        ring_step = window.stride * source.row_bytes % rows.ring_bytes
+        for number in range(frame, end):
+            for offset in range(window.extent):
+                row = first + (offset - first - window.padding) % window.stride
+                count = ceil_div(last - row, window.stride)
+                if count > 0:
+                    dram_step = window.stride * source.row_bytes
+                    add(count, source.row_bytes, number, row, dram_step, ring_step)
+        return work
 
     def _store(self, task: Task, command: Command) -> Work:
         shape, chunk = task.shape, task.plan.steps[command.step].chunk
@@ -139,9 +154,6 @@ class Translator:
             self._pool(task, command, work)
         if not work.records:
             raise EmitError(f"RUN {command.id} of task {task.number} computes nothing")
-        work.records = [
-            {**r, "counts": int(i == len(work.records) - 1)} for i, r in enumerate(work.records)
-        ]
         return work
 
     def _array(self, task: Task, command: Command, work: Work) -> None:

@@ -247,7 +247,7 @@ def top_module(chip: Chip, circuits: Circuits, title: str) -> str:
         write_bytes=_widths(writers),
     )
     text += (
-        _QUEUE.format(title="DMA", kind="Dma", name="dma", depth=4, counted="1'b0", unit=0) + _DMA
+        _QUEUE.format(title="DMA", kind="Dma", name="dma", depth=4, counted="1'b1", unit=0) + _DMA
     )
     text += _QUEUE.format(
         title="configuration port", kind="Config", name="config", depth=2, counted="1'b0", unit=1

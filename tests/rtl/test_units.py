@@ -60,6 +60,7 @@ def test_dma__moves_pieces_through_a_ring(store: int, stalls: bool) -> None:
         step = int(rng.integers(0, ring))
         fields = {
             "store": store,
+            "counts": 1,
             "pieces": pieces,
             "piece_bytes": size,
             "dram_base": 7,

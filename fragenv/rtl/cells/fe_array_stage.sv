@@ -87,18 +87,33 @@ module fe_array_stage #(
     logic [PixelBits-1:0] pixel;
     logic [15:0]          lanes;
   } beat_t;
+  localparam int BeatBits = 22 + PixelBits;
+  logic [BeatBits-1:0] beat_q [5];
   // verilator lint_off UNUSEDSIGNAL
-  beat_t      beat_q [5];                 // later stages need fewer of the fields
+  beat_t      beat, data_beat, product_beat, sum_beat;    // each place needs some of the fields
   // verilator lint_on UNUSEDSIGNAL
   logic [4:0] valid_q;
   logic [1:0] w_valid_q, c_valid_q, c_bank_q;
   logic       running_q, drain_busy;
 
+  assign beat.swap      = take;
+  assign beat.in_bounds = in_bounds;
+  assign beat.half      = half_q;
+  assign beat.first     = block.first;
+  assign beat.finish    = tile_end && block.last;
+  assign beat.bank      = block.bank;
+  assign beat.pixel     = pixel_q;
+  assign beat.lanes     = block.lanes;
+  assign data_beat      = beat_q[1];
+  assign product_beat   = beat_q[3];
+  assign sum_beat       = beat_q[4];
+
   assign done_o = running_q && b_idle && !busy_q && valid_q == '0 && !drain_busy;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      {running_q, busy_q, half_q, half_busy_q, valid_q, w_valid_q, c_valid_q} <= '0;
+      {running_q, busy_q, half_q, valid_q, w_valid_q, c_valid_q} <= '0;
+      half_busy_q <= '0;
       {x_read_valid_o, w_read_valid_o} <= '0;
     end else begin
       running_q      <= start_i || (running_q && !done_o);
@@ -119,14 +134,7 @@ module fe_array_stage #(
     x_read_address_o <= x_address;
     w_read_address_o <= b_address;
     c_bank_q         <= {c_bank_q[0], b_bank};
-    beat_q[0].swap   <= take;
-    beat_q[0].in_bounds <= in_bounds;
-    beat_q[0].half   <= half_q;
-    beat_q[0].first  <= block.first;
-    beat_q[0].finish <= tile_end && block.last;
-    beat_q[0].bank   <= block.bank;
-    beat_q[0].pixel  <= pixel_q;
-    beat_q[0].lanes  <= block.lanes;
+    beat_q[0] <= beat;
     for (int i = 1; i < 5; i++) beat_q[i] <= beat_q[i-1];
     if (!rst_ni || start_i || (issue && tile_end)) pixel_q <= '0;
     else if (issue)                                pixel_q <= pixel_q + 1'b1;
@@ -141,23 +149,23 @@ module fe_array_stage #(
 
   always_comb begin
     for (int i = 0; i < LanesIn; i++) begin
-      x[8*i+:8] = 16'(i) >= beat_q[1].lanes ? 8'd0
-                : beat_q[1].in_bounds ? x_data_i[8*i+:8] : run.pad_value[7:0];
+      x[8*i+:8] = 16'(i) >= data_beat.lanes ? 8'd0
+                : data_beat.in_bounds ? x_data_i[8*i+:8] : run.pad_value[7:0];
     end
   end
 
   fe_mac_array #(.LanesIn(LanesIn), .LanesOut(LanesOut)) u_array (
     .clk_i(clk_i),                         .rst_ni(rst_ni),
     .w_valid_i(w_valid_q[1]),              .w_i(w_data_i),
-    .swap_i(valid_q[1] && beat_q[1].swap), .x_valid_i(valid_q[1]),
+    .swap_i(valid_q[1] && data_beat.swap), .x_valid_i(valid_q[1]),
     .x_i(x),                               .sum_valid_o(sum_valid),
     .sum_o       (sums)
   );
 
   fe_accumulator #(.Lanes(LanesOut), .Pixels(Pixels)) u_accumulator (
     .clk_i(clk_i),                         .rst_ni(rst_ni),
-    .add_valid_i(valid_q[3]),              .add_half_i(beat_q[3].half),
-    .add_pixel_i(beat_q[3].pixel),         .add_first_i(beat_q[3].first),
+    .add_valid_i(valid_q[3]),              .add_half_i(product_beat.half),
+    .add_pixel_i(product_beat.pixel),      .add_first_i(product_beat.first),
     .sum_i(sums),                          .read_valid_i(d_read),
     .read_half_i(d_half),                  .read_pixel_i(d_pixel),
     .data_o       (totals)
@@ -165,8 +173,8 @@ module fe_array_stage #(
 
   fe_drain #(.Lanes(LanesOut), .Pixels(Pixels)) u_drain (
     .clk_i(clk_i),                         .rst_ni(rst_ni),
-    .finish_valid_i(sum_valid && beat_q[4].finish), .finish_half_i(beat_q[4].half),
-    .finish_bank_i(beat_q[4].bank),        .finish_pixel_i(beat_q[4].pixel),
+    .finish_valid_i(sum_valid && sum_beat.finish), .finish_half_i(sum_beat.half),
+    .finish_bank_i(sum_beat.bank),        .finish_pixel_i(sum_beat.pixel),
     .half_free_o(half_free),               .busy_o(drain_busy),
     .c_valid_i(c_valid_q[1]),              .c_bank_i(c_bank_q[1]),
     .c_data_i(w_data_i),                   .read_valid_o(d_read),

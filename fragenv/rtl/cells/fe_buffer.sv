@@ -40,7 +40,7 @@ module fe_buffer #(
   end
 
   for (genvar p = 0; p < Readers; p++) begin : gen_read
-    localparam int Width = int'(ReadBytes[16*p+:16]);
+    localparam int Width = 32'(ReadBytes[16*p+:16]);
 
     for (genvar i = 0; i < Width; i++) begin : gen_byte
       always_ff @(posedge clk_i) begin

@@ -54,7 +54,8 @@ module fe_drain #(
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      {pending_q, half_q, valid_q} <= '0;
+      {half_q, valid_q} <= '0;
+      pending_q <= '0;
     end else begin
       valid_q <= {valid_q[3:0], read_valid_o};
       if (end_of_half) begin
