@@ -8,11 +8,14 @@ from typing import Literal
 import numpy as np
 import torch
 
+from fragenv.graph.dataflow import DataflowGraph
 from fragenv.graph.from_onnx import from_onnx
+from fragenv.graph.operators import OpKind
 from fragenv.hardware.chip import Chip
 from fragenv.models.digits import load_split, train_lenet
 from fragenv.models.export import export_onnx
 from fragenv.models.lenet import INPUT_SHAPE
+from fragenv.models.parameters import MacParameters, Quantisation, TensorScale
 from fragenv.models.quantise import quantise_onnx
 from fragenv.rtl.emit import emit_folder
 from fragenv.schedule.lower import lower
@@ -62,6 +65,27 @@ def few_circuits(problem: Problem) -> State:
         after = [s for s in after if s.tasks_left < state.tasks_left]
         state = min(after, key=lambda s: (s.bind_count > max(1, state.bind_count), problem.cost(s)))
     return state
+
+
+def random_numbers(graph: DataflowGraph, seed: int) -> Quantisation:
+    """Numbers for a network without weights: random, of a size that does not saturate."""
+    rng = np.random.default_rng(seed)
+    scales = {t: TensorScale(0.05, int(rng.integers(-30, 30))) for t in graph.tensors}
+    for op in reversed(graph.operators):
+        if op.kind in (OpKind.RELU, OpKind.MAXPOOL):
+            scales[op.inputs[0]] = scales[op.output]
+    macs = {}
+    for op in graph.operators:
+        if not op.is_mac:
+            continue
+        nest = op.nest
+        shape = (nest.k, nest.c // nest.groups, nest.r, nest.s)
+        weight = rng.integers(-127, 128, shape, dtype=np.int8)
+        factor = 60 / (73 * 40 * np.sqrt(weight[0].size))
+        scale = factor * rng.uniform(0.7, 1.3, nest.k)
+        bias = rng.integers(-1000, 1000, nest.k, dtype=np.int32)
+        macs[op.name] = MacParameters(weight, bias, scale)
+    return Quantisation(scales, macs)
 
 
 def emitted(

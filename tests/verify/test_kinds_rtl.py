@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lenet_case import SMALL, any_schedule, few_circuits
+from lenet_case import SMALL, any_schedule, few_circuits, random_numbers
 
 from fragenv.graph.dataflow import DataflowGraph, Tensor
 from fragenv.graph.operators import LoopNest, Operator, OpKind
@@ -173,3 +173,20 @@ def test_lint__reports_what_is_wrong(tmp_path: Path) -> None:
     text = "module bad(input wire [3:0] a, output wire b);\nassign b = a;\nendmodule\n"
     (tmp_path / "bad.sv").write_text(text)
     assert "WIDTH" in lint(Design("bad", (tmp_path / "bad.sv",), ()))
+
+
+@pytest.mark.slow
+def test_whole_alexnet__equals_the_reference(tmp_path: Path) -> None:
+    graph = load_graph("alexnet")
+    problem, numbers = Problem(graph), random_numbers(graph, 0)
+    emission = emit(problem, lower(problem, few_circuits(problem)), numbers)
+    write(emission, tmp_path / "e")
+    rng = np.random.default_rng(0)
+    x = {graph.inputs[0]: rng.integers(-128, 128, (1, 3, 224, 224), dtype=np.int8)}
+    simulation = simulate_emission(tmp_path / "e", x)
+    expected = evaluate(graph, numbers, x)
+    for name, found in simulation.outputs.items():
+        assert np.array_equal(found, expected[name])
+        assert len(np.unique(found)) > 20
+    predicted = emission.manifest["predicted_cycles"]
+    assert abs(simulation.cycles[0] / predicted - 1) < 0.01

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from lenet_case import SMALL, emitted, quantised_lenet
 
+from fragenv.graph.from_onnx import from_onnx
 from fragenv.models.digits import load_split
+from fragenv.schedule.problem import MAX_SLOTS, Problem
 from fragenv.verify.check import verify
 from fragenv.verify.run import VerifyError, lint_emission, read_manifest
 
@@ -122,4 +124,41 @@ def _copy(source: Path, target: Path) -> None:
 
 def _script(folder: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "scripts" / "verify.py"), str(folder), "--images", "2"]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_emit_script__emits_what_verify_accepts(max_lenet: Path, tmp_path: Path) -> None:
+    problem = Problem(from_onnx(max_lenet))
+    state, actions = problem.initial(), []
+    while not state.finished:
+        actions.append(next(a for a in problem.legal_actions(state) if a >= MAX_SLOTS))
+        state = problem.apply(state, actions[-1])
+    data = {"model": str(max_lenet), "chip": problem.chip.name, "batch": 1, "actions": actions}
+    (tmp_path / "schedule.json").write_text(json.dumps(data))
+    output = tmp_path / "e"
+    result = _emit(tmp_path, "--output", str(output), "--weights", str(max_lenet))
+    assert result.returncode == 0, result.stderr
+    verdict = verify(output, 1)
+    assert verdict.wrong_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "no schedule"),
+        ('{"model": "lenet", "chip": "nochip", "batch": 1, "actions": []}', "unknown chip"),
+        ('{"model": "lenet", "chip": "cgra512", "batch": 1, "actions": [0]}', "illegal"),
+        ('{"model": "lenet", "chip": "cgra512", "batch": 1, "actions": []}', "not finished"),
+    ],
+)
+def test_emit_script__refuses_bad_schedules(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "schedule.json").write_text(text)
+    result = _emit(tmp_path, "--output", str(tmp_path / "e"))
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert not (tmp_path / "e").exists()
+
+
+def _emit(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "scripts" / "emit.py"), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
