@@ -98,11 +98,16 @@ class StaticSetScheduler:
 
 
 class BeamScheduler:
-    """Beam search over all fragments, as wide as the budget allows, swapping where it pays."""
+    """Beam search: a third of the budget on sets of fragments that stay bound and a wide beam
+    within the best of them, the rest on a wide beam over all fragments, swapping where it pays."""
 
     name = "beam"
 
     def solve(self, problem: Problem, budget: Budget, seed: int) -> Result:
         meter = Meter(problem, budget)
-        best = widest_beam(meter, budget.apply_calls)
+        best = None
+        for chosen, path in try_sets(meter, budget.apply_calls // 6)[:1]:
+            within = widest_beam(meter, budget.apply_calls // 6, lambda c: c.fragment in chosen)
+            best = better(problem, path, within)
+        best = better(problem, best, widest_beam(meter, meter.left))
         return Result.of(self.name, best or meter.finish(Path(problem.initial())), meter)

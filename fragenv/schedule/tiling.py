@@ -29,6 +29,8 @@ from fragenv.schedule.shape import TaskShape
 MAX_STEPS = 16
 MAX_STEPS_PER_FRAME = 4
 MAX_STREAM_STEPS = 256
+#: what a cycle until the first frame counts, beside a cycle until the last
+FIRST_FRAME_SHARE = 0.02
 #: a smaller working set is preferred while it costs at most this factor more
 SLACK = 1.02
 
@@ -93,6 +95,8 @@ class Tiling:
     #: closed-form estimates by which tilings are compared: cycles of the task alone, DRAM bytes
     latency_cycles: int
     dram_bytes: int
+    #: estimate of when the first frame is done and another fragment may start on it
+    first_frame_cycles: int
     #: RUNs of the task
     steps: int
     #: one chunk, whose weight tiles take no less time to load than to use
@@ -109,9 +113,10 @@ class Tiling:
         )
 
     def cost_cycles(self, port: Port) -> float:
-        """What the search minimises: latency, and the time that the bytes take of the DRAM port
-        which all tasks share."""
-        return self.latency_cycles + self.dram_bytes / port.bytes_per_cycle
+        """What the search minimises: latency, the time that the bytes take of the DRAM port which
+        all tasks share, and a share of the time for which the next task waits for a frame."""
+        traffic = self.dram_bytes / port.bytes_per_cycle
+        return self.latency_cycles + traffic + FIRST_FRAME_SHARE * self.first_frame_cycles
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,6 +381,9 @@ class TilingSearch:
             chunks, frames, rows, parts, tile, order, cached, inputs, outputs
         )
         totals = self._totals(chunks, frames, rows, parts, tile, order, cached)
+        latency = totals.latency(inputs, outputs)
+        # with the weight tiles outside, no frame is done before the last tile
+        released = self.setting.batch if order is Order.STATIONARY else frames
         return Tiling(
             order=order,
             chunk_frames=frames,
@@ -389,7 +397,8 @@ class TilingSearch:
             input_buffer_bytes=ring,
             row_buffer_bytes=row_buffer,
             output_buffer_bytes=out,
-            latency_cycles=totals.latency(inputs, outputs),
+            latency_cycles=latency,
+            first_frame_cycles=latency * released // self.setting.batch,
             dram_bytes=totals.dram_bytes,
             steps=totals.steps,
             streams=len(chunks) == 1 and totals.tile_cycles >= totals.tail_run,
