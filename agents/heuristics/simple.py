@@ -107,7 +107,9 @@ class BeamScheduler:
         meter = Meter(problem, budget)
         best = None
         for chosen, path in try_sets(meter, budget.apply_calls // 6)[:1]:
-            within = widest_beam(meter, budget.apply_calls // 6, lambda c: c.fragment in chosen)
+            within = widest_beam(
+                meter, budget.apply_calls // 6, lambda c, s=chosen: c.fragment in s
+            )  # type: ignore[misc]
             best = better(problem, path, within)
         best = better(problem, best, widest_beam(meter, meter.left))
         return Result.of(self.name, best or meter.finish(Path(problem.initial())), meter)

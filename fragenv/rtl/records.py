@@ -39,6 +39,8 @@ class Translator:
         self.tasks, self.memory = tasks, memory
         #: per task and step: number of the weight tile that the step uses, in the order of loading
         self.tile_numbers = [_tile_numbers(task) for task in tasks]
+        #: per task: address of a row in its input ring -> (frame, row) loaded there last
+        self.loaded: list[dict[int, Span]] = [{} for _ in tasks]
 
     def work(self, command: Command) -> Work:
         """The records of a LOAD, STORE or RUN; the last one completes the command."""
@@ -99,6 +101,10 @@ class Translator:
         frame_bytes = source.rows * source.row_bytes
         dram = self.memory.dram_tensors[command.tensor]
         work = Work(writes=rows.spans(command.frames, command.rows))
+        for number in range(frame, end):
+            for row in range(first, last):
+                place = rows.frame_base(number) + rows.offset(number, row)
+                self.loaded[task.number][place] = (number, row)
 
         def add(pieces: int, size: int, frame: int, row: int, dram_step: int, step: int) -> None:
             base = rows.frame_base(frame)
@@ -141,6 +147,24 @@ class Translator:
         return Work([fields], reads=[(rows.base, rows.base + command.bytes)])
 
     # ---- RUN ----
+    def _check_loaded(self, task: Task, op: Operator, rows: Rows, frames: Span, span: Span) -> None:
+        """Refuse a program whose prefetching overwrites rows that a RUN still needs: the RUN's
+        place in the program is after that LOAD, so that no wait could help."""
+        if task.record.on_chip & 1:
+            return
+        window = task.shape.window
+        for frame in range(*frames):
+            for row in range(*span):
+                needed = window.stride <= window.extent or window.touched(row, row + 1)
+                place = rows.frame_base(frame) + rows.offset(frame, row)
+                if needed and self.loaded[task.number].get(place) != (frame, row):
+                    raise EmitError(
+                        f"row {row} of frame {frame} is overwritten before it is used; choose "
+                        "another schedule",
+                        op.name,
+                        op.kind,
+                    )
+
     def _run(self, task: Task, command: Command) -> Work:
         step = task.plan.steps[command.step]
         work = Work()
@@ -221,7 +245,9 @@ class Translator:
         }
         work.records.append(fields)
         work.reads.append((weights, weights + size))
-        work.reads += source.spans(chunk.frames, _rows_read(op, chunk.array_rows))
+        span = _rows_read(op, chunk.array_rows)
+        self._check_loaded(task, op, source, chunk.frames, span)
+        work.reads += source.spans(chunk.frames, span)
         frames_there = (target_frame, target_frame + frames)
         work.writes += target.spans(frames_there, (first_row, first_row + height))
 
@@ -257,7 +283,10 @@ class Translator:
             **dict.fromkeys(_ARRAY_ONLY, 0),
         }
         work.records.append(fields)
-        work.reads += source.spans(frames, _rows_read(op, chunk.out_rows))
+        span = _rows_read(op, chunk.out_rows)
+        if task.array is None:
+            self._check_loaded(task, op, source, frames, span)
+        work.reads += source.spans(frames, span)
         height = chunk.out_rows[1] - chunk.out_rows[0]
         frames_there = (target_frame, target_frame + chunk.frames[1] - chunk.frames[0])
         work.writes += target.spans(frames_there, (first_row, first_row + height))
