@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ from fragenv.graph.operators import LoopNest, Operator, OpKind
 from fragenv.models.load import load_graph
 from fragenv.models.parameters import MacParameters, Quantisation, TensorScale
 from fragenv.rtl.emit import emit, write
+from fragenv.rtl.errors import EmitError
 from fragenv.schedule.lower import lower
 from fragenv.schedule.problem import Problem
+from fragenv.schedule.program import Role
 from fragenv.verify.build import Design, cells_folder, lint
 from fragenv.verify.reference import evaluate
 from fragenv.verify.run import lint_emission, simulate_emission
@@ -190,3 +193,15 @@ def test_whole_alexnet__equals_the_reference(tmp_path: Path) -> None:
         assert len(np.unique(found)) > 20
     predicted = emission.manifest["predicted_cycles"]
     assert abs(simulation.cycles[0] / predicted - 1) < 0.01
+
+
+def test_emit__refuses_rows_that_are_not_there() -> None:
+    chain = _network(0, False)
+    problem = Problem(chain.graph(), SMALL)
+    program = lower(problem, any_schedule(problem, 0))
+    index = next(c.id for c in program.commands if c.role is Role.INPUT)
+    commands = list(program.commands)
+    first, last = commands[index].rows
+    commands[index] = replace(commands[index], rows=(first, last - 1))
+    with pytest.raises(EmitError, match="overwritten before it is used"):
+        emit(problem, replace(program, commands=tuple(commands)), chain.numbers())
