@@ -57,7 +57,7 @@ class Meter:
         self.calls += 1
         return self.problem.apply(state, action)
 
-    def finish(self, path: Path) -> Path:
+    def finish(self, path: Partial) -> Partial:
         """Complete a schedule with the first legal RUN each time, beyond the budget if need be."""
         while not path.state.finished:
             action = next(a for a in self.problem.legal_actions(path.state) if a >= _first_run())
@@ -73,20 +73,20 @@ def _first_run() -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class Partial:
     """A state with the actions that lead there, newest last, shared with its siblings."""
 
     state: State
     action: int = -1
-    before: Path | None = None
+    before: Partial | None = None
 
-    def then(self, action: int, state: State) -> Path:
-        return Path(state, action, self)
+    def then(self, action: int, state: State) -> Partial:
+        return Partial(state, action, self)
 
     @property
     def actions(self) -> tuple[int, ...]:
         found: list[int] = []
-        node: Path | None = self
+        node: Partial | None = self
         while node is not None and node.before is not None:
             found.append(node.action)
             node = node.before
@@ -105,7 +105,7 @@ class Result:
     wall_s: float
 
     @staticmethod
-    def of(scheduler: str, path: Path, meter: Meter) -> Result:
+    def of(scheduler: str, path: Partial, meter: Meter) -> Result:
         cost = meter.problem.cost(path.state)
         return Result(scheduler, path.actions, path.state, cost, meter.calls, meter.wall_s)
 

@@ -7,7 +7,7 @@ import random
 
 from agents.heuristics.search import beam_search, better
 from agents.heuristics.sets import try_sets
-from agents.scheduler import Budget, BudgetSpentError, Meter, Path, Result
+from agents.scheduler import Budget, BudgetSpentError, Meter, Partial, Result
 from fragenv.schedule.problem import MAX_SLOTS, Choice, Problem
 
 #: first and last temperature, as shares of the cost of the starting schedule
@@ -40,13 +40,13 @@ class AnnealingScheduler:
         for _, path in try_sets(meter, int(budget.apply_calls * START_SHARE))[:1]:
             start = better(problem, start, path)
         if start is None:
-            return Result.of(self.name, meter.finish(Path(problem.initial())), meter)
+            return Result.of(self.name, meter.finish(Partial(problem.initial())), meter)
         return Result.of(self.name, anneal(meter, start, meter.left, seed), meter)
 
 
 def anneal(
-    meter: Meter, start: Path, calls: int, seed: int, fragments: frozenset[int] | None = None
-) -> Path:
+    meter: Meter, start: Partial, calls: int, seed: int, fragments: frozenset[int] | None = None
+) -> Partial:
     """The best schedule found from ``start`` with at most ``calls`` calls.
 
     A change is decoded from the first decision that it touches on: the states before are shared.
@@ -77,16 +77,16 @@ def anneal(
     return best
 
 
-def _trail(path: Path) -> list[Path]:
+def _trail(path: Partial) -> list[Partial]:
     found = []
-    node: Path | None = path
+    node: Partial | None = path
     while node is not None:
         found.append(node)
         node = node.before
     return found[::-1]
 
 
-def plan_of(problem: Problem, path: Path) -> Plan:
+def plan_of(problem: Problem, path: Partial) -> Plan:
     """The plan that decodes to ``path``."""
     choices = [0] * len(problem.operators)
     priorities = [float(i) for i in range(len(problem.operators))]
@@ -149,7 +149,7 @@ class Moves:
         return options.index(now)
 
 
-def _decode(meter: Meter, plan: Plan, trail: list[Path]) -> Path:
+def _decode(meter: Meter, plan: Plan, trail: list[Partial]) -> Partial:
     """The schedule of a plan; decisions that agree with ``trail`` are taken from there."""
     problem = meter.problem
     path, shared = trail[0], 1
@@ -164,7 +164,7 @@ def _decode(meter: Meter, plan: Plan, trail: list[Path]) -> Path:
     return path
 
 
-def _next_action(problem: Problem, path: Path, plan: Plan) -> int:
+def _next_action(problem: Problem, path: Partial, plan: Plan) -> int:
     stride = problem.num_choices + 1
     legal = [
         divmod(a - MAX_SLOTS, stride)

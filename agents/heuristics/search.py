@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agents.scheduler import BudgetSpentError, Meter, Path
+from agents.scheduler import BudgetSpentError, Meter, Partial
 from fragenv.schedule.problem import MAX_SLOTS, Choice, Problem
 from fragenv.schedule.state import State, TaskRecord
 
@@ -31,7 +31,7 @@ class Candidate:
     weight_bytes: int
     #: multipliers x cycles that the RUNs have taken
     occupied: int
-    path: Path
+    path: Partial
 
 
 class Estimator:
@@ -43,7 +43,7 @@ class Estimator:
         self.weight_bytes = [op.weight_bytes for op in problem.operators]
         self.all_macs, self.all_weight_bytes = sum(self.macs), sum(self.weight_bytes)
 
-    def start(self, path: Path) -> Candidate:
+    def start(self, path: Partial) -> Candidate:
         """The root of a search."""
         return Candidate(0.0, 0.0, 0, 0, 0, path)
 
@@ -105,7 +105,7 @@ def signature(state: State) -> tuple[object, ...]:
     return state.done, state.location, bound
 
 
-def beam_search(meter: Meter, width: int, allow: Filter | None = None) -> Path | None:
+def beam_search(meter: Meter, width: int, allow: Filter | None = None) -> Partial | None:
     """The best complete schedule of a beam of ``width``; None where the budget ends before any or
     the filter leaves none.
 
@@ -115,7 +115,7 @@ def beam_search(meter: Meter, width: int, allow: Filter | None = None) -> Path |
     problem = meter.problem
     estimator = Estimator(problem)
     total = len(problem.operators)
-    root = estimator.start(Path(problem.initial()))
+    root = estimator.start(Partial(problem.initial()))
     levels: list[dict[tuple[object, ...], Candidate]] = [{} for _ in range(total + 1)]
     levels[0][signature(root.path.state)] = root
     try:
@@ -164,7 +164,7 @@ def _expand(
                 bucket[key] = found
 
 
-def widest_beam(meter: Meter, calls: int, allow: Filter | None = None) -> Path | None:
+def widest_beam(meter: Meter, calls: int, allow: Filter | None = None) -> Partial | None:
     """Two beams: a narrow one that gives an answer and measures the calls that a unit of width
     takes, then one that uses up ``calls``."""
     before = meter.calls
@@ -177,7 +177,7 @@ def widest_beam(meter: Meter, calls: int, allow: Filter | None = None) -> Path |
     return best
 
 
-def better(problem: Problem, first: Path | None, second: Path | None) -> Path | None:
+def better(problem: Problem, first: Partial | None, second: Partial | None) -> Partial | None:
     """The cheaper of two complete schedules, either of which may be missing."""
     if first is None or second is None:
         return first or second

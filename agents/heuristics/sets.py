@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from agents.heuristics.search import Filter, beam_search, better
-from agents.scheduler import Meter, Path
+from agents.scheduler import Meter, Partial
 from fragenv.hardware.chip import Area
 from fragenv.hardware.fragment import Stage
 from fragenv.schedule.problem import Choice, Problem
@@ -26,7 +26,7 @@ def fitting_sets(problem: Problem) -> list[frozenset[int]]:
     return [frozenset(chosen) for _, chosen in sorted(found)]
 
 
-def try_sets(meter: Meter, calls: int) -> list[tuple[frozenset[int], Path]]:
+def try_sets(meter: Meter, calls: int) -> list[tuple[frozenset[int], Partial]]:
     """A schedule for each set, cheapest first, while ``calls`` last."""
     problem, limit = meter.problem, meter.calls + calls
     found = []

@@ -7,7 +7,7 @@ import random
 from agents.heuristics.annealing import anneal
 from agents.heuristics.search import beam_search, better, widest_beam
 from agents.heuristics.sets import try_sets
-from agents.scheduler import Budget, BudgetSpentError, Meter, Path, Result
+from agents.scheduler import Budget, BudgetSpentError, Meter, Partial, Result
 from fragenv.hardware.fragment import Stage
 from fragenv.schedule.problem import MAX_SLOTS, Problem
 
@@ -26,7 +26,7 @@ class RandomScheduler:
         meter, rng = Meter(problem, budget), random.Random(seed)
         best = None
         while meter.left or best is None:
-            path = Path(problem.initial())
+            path = Partial(problem.initial())
             try:
                 while not path.state.finished:
                     action = self._action(problem, path, rng)
@@ -40,9 +40,10 @@ class RandomScheduler:
         return Result.of(self.name, best, meter)
 
     @staticmethod
-    def _action(problem: Problem, path: Path, rng: random.Random) -> int:
+    def _action(problem: Problem, path: Partial, rng: random.Random) -> int:
         legal = problem.legal_actions(path.state)
-        runs, others = [], []
+        runs: list[int] = []
+        others: list[int] = []
         for action in legal:
             index = (action - MAX_SLOTS) % (problem.num_choices + 1)
             is_run = action >= MAX_SLOTS and index < problem.num_choices
@@ -60,7 +61,7 @@ class GreedyScheduler:
     def solve(self, problem: Problem, budget: Budget, seed: int) -> Result:
         meter = Meter(problem, budget)
         best = beam_search(meter, 1)
-        return Result.of(self.name, best or meter.finish(Path(problem.initial())), meter)
+        return Result.of(self.name, best or meter.finish(Partial(problem.initial())), meter)
 
 
 class UniformScheduler:
@@ -77,7 +78,7 @@ class UniformScheduler:
             share = meter.left // max(1, len(arrays) - number)
             found = widest_beam(meter, share, lambda c, f=index: c.fragment == f)  # type: ignore[misc]
             best = better(problem, best, found)
-        return Result.of(self.name, best or meter.finish(Path(problem.initial())), meter)
+        return Result.of(self.name, best or meter.finish(Partial(problem.initial())), meter)
 
 
 class StaticSetScheduler:
@@ -94,7 +95,7 @@ class StaticSetScheduler:
             share = meter.left // (min(FINALISTS, len(tried)) - number)
             tried[number] = (chosen, anneal(meter, path, share, seed, fragments=chosen))
         best = min((p for _, p in tried), key=lambda p: problem.cost(p.state), default=None)
-        return Result.of(self.name, best or meter.finish(Path(problem.initial())), meter)
+        return Result.of(self.name, best or meter.finish(Partial(problem.initial())), meter)
 
 
 class BeamScheduler:
@@ -105,11 +106,11 @@ class BeamScheduler:
 
     def solve(self, problem: Problem, budget: Budget, seed: int) -> Result:
         meter = Meter(problem, budget)
-        best = None
-        for chosen, path in try_sets(meter, budget.apply_calls // 6)[:1]:
-            within = widest_beam(
-                meter, budget.apply_calls // 6, lambda c, s=chosen: c.fragment in s
-            )  # type: ignore[misc]
-            best = better(problem, path, within)
+        best: Partial | None = None
+        sets = try_sets(meter, budget.apply_calls // 6)
+        if sets:
+            chosen, best = sets[0]
+            within = widest_beam(meter, budget.apply_calls // 6, lambda c: c.fragment in chosen)
+            best = better(problem, best, within)
         best = better(problem, best, widest_beam(meter, meter.left))
-        return Result.of(self.name, best or meter.finish(Path(problem.initial())), meter)
+        return Result.of(self.name, best or meter.finish(Partial(problem.initial())), meter)

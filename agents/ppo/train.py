@@ -1,0 +1,242 @@
+"""Training: MaskablePPO on copies of one environment, resumable, the best policy kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sb3_contrib import MaskablePPO
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from agents.ppo.checkpoint import AgentConfig, AgentError, read_tensors, save_agent, tensor_bytes
+from agents.ppo.network import PolicyNetwork
+from agents.ppo.policy import GraphPolicy
+from agents.ppo.scheduler import Rollout
+from agents.scheduler import Budget, Meter
+from fragenv.env.env import FragmentEnv
+from fragenv.serialize import read_json, write_bytes, write_json
+
+FORMAT, VERSION = "fragenv-training", 1
+STATE, OPTIMIZER, LATEST = "training.json", "optimizer.safetensors", "latest.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """Hyper-parameters; the defaults were chosen on AlexNetChip-v0."""
+
+    timesteps: int = 100_000
+    seed: int = 0
+    num_envs: int = 16
+    rollout_steps: int = 128
+    batch_size: int = 256
+    epochs: int = 4
+    learning_rate: float = 1e-3
+    entropy: float = 0.01
+    hidden: int = 48
+    layers: int = 2
+    device: str = "cpu"
+
+
+@dataclass(slots=True)
+class History:
+    """Per evaluation: step, mean return of the rollout before, cost and latency over the bound of
+    the greedy rollout."""
+
+    steps: list[int] = field(default_factory=list)
+    returns: list[float] = field(default_factory=list)
+    costs: list[float] = field(default_factory=list)
+    latencies: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def resolve_device(device: str) -> str:
+    """``auto`` is a GPU where there is one."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device
+
+
+def train(
+    make_env: Callable[[], FragmentEnv],
+    config: TrainConfig,
+    folder: Path,
+    trained_on: str,
+    resume: bool = False,
+    progress: Callable[[int], None] = lambda steps: None,
+) -> tuple[PolicyNetwork, History]:
+    """Train an agent into ``folder`` (agent/, tensorboard/, the files to resume from).
+
+    After every rollout the greedy rollout is evaluated; the weights with the least default cost are
+    the agent. An interruption (Ctrl-C) saves everything and is raised again.
+
+    Raises:
+        FragenvError: nothing to resume from, or files of another version.
+    """
+    torch.set_num_threads(1)
+    vector = DummyVecEnv([make_env] * config.num_envs)
+    layout = vector.envs[0].unwrapped.layout  # type: ignore[attr-defined]
+    model = MaskablePPO(
+        GraphPolicy,
+        vector,
+        learning_rate=config.learning_rate,
+        n_steps=config.rollout_steps,
+        batch_size=config.batch_size,
+        n_epochs=config.epochs,
+        gamma=1.0,
+        gae_lambda=0.95,
+        ent_coef=config.entropy,
+        policy_kwargs={"layout": layout, "hidden": config.hidden, "layers": config.layers},
+        seed=config.seed,
+        device=resolve_device(config.device),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    model.set_logger(configure(str(folder / "tensorboard"), ["tensorboard"]))
+    recorder = _Recorder(vector.envs[0].unwrapped, config, folder, trained_on, progress)  # type: ignore[arg-type]
+    if resume:
+        recorder.restore(model)
+    left = config.timesteps - model.num_timesteps
+    try:
+        if left > 0:
+            model.learn(left, callback=recorder, reset_num_timesteps=not resume)
+    finally:
+        recorder.save(model)
+        vector.close()
+    return recorder.best_network(), recorder.history
+
+
+class _Recorder(BaseCallback):
+    """Evaluates after each rollout and update, and knows how to save and restore a training."""
+
+    def __init__(
+        self,
+        env: FragmentEnv,
+        config: TrainConfig,
+        folder: Path,
+        trained_on: str,
+        progress: Callable[[int], None],
+    ) -> None:
+        super().__init__()
+        self.env, self.config, self.folder, self.trained_on = env, config, folder, trained_on
+        self.progress = progress
+        self.history = History()
+        self.best_cost = float("inf")
+        self.best_weights: dict[str, torch.Tensor] = {}
+        self.best_step = 0
+        self._began = time.perf_counter()
+
+    def _on_training_start(self) -> None:
+        self._began = time.perf_counter() - self.history.seconds
+        if not self.best_weights:
+            self._evaluate()
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        # the policy has just been updated (or is new)
+        if self.num_timesteps:
+            self._evaluate()
+
+    def _on_training_end(self) -> None:
+        self._evaluate()
+
+    def _evaluate(self) -> None:
+        policy = self.model.policy
+        assert isinstance(policy, GraphPolicy)
+        policy.set_training_mode(False)
+        problem = self.env.problem
+        path = Rollout(policy.network, problem).run(Meter(problem, Budget(10**9)), None)
+        assert path is not None
+        cost = problem.cost(path.state)
+        finished = [info["r"] for info in self.model.ep_info_buffer or []]
+        self.history.steps.append(self.num_timesteps)
+        self.history.returns.append(float(np.mean(finished)) if finished else float("nan"))
+        self.history.costs.append(cost)
+        self.history.latencies.append(path.state.latency_cycles / problem.bound.latency_cycles)
+        self.history.seconds = time.perf_counter() - self._began
+        self.logger.record("greedy/cost", cost)
+        self.logger.record("greedy/latency_over_bound", self.history.latencies[-1])
+        if cost < self.best_cost:
+            self.best_cost, self.best_step = cost, self.num_timesteps
+            weights = policy.network.state_dict()
+            self.best_weights = {k: v.detach().cpu().clone() for k, v in weights.items()}
+        self.progress(self.num_timesteps)
+
+    def best_network(self) -> PolicyNetwork:
+        """The best policy seen."""
+        network = PolicyNetwork(self.config.hidden, self.config.layers)
+        network.load_state_dict(self.best_weights)
+        return network.eval()
+
+    def save(self, model: MaskablePPO) -> None:
+        """Write the agent and what ``restore`` needs."""
+        agent = AgentConfig(
+            self.config.hidden,
+            self.config.layers,
+            self.trained_on,
+            self.best_step,
+            self.config.seed,
+        )
+        save_agent(self.best_network(), agent, self.folder / "agent")
+        policy = model.policy
+        assert isinstance(policy, GraphPolicy)
+        write_bytes(self.folder / LATEST, tensor_bytes(policy.network.state_dict()))
+        tensors, groups = _flatten_optimizer(policy.optimizer.state_dict())
+        write_bytes(self.folder / OPTIMIZER, tensor_bytes(tensors))
+        write_json(
+            self.folder / STATE,
+            FORMAT,
+            VERSION,
+            {
+                "config": asdict(self.config),
+                "trained_on": self.trained_on,
+                "timesteps": model.num_timesteps,
+                "updates": model._n_updates,
+                "best_cost": self.best_cost,
+                "best_step": self.best_step,
+                "history": asdict(self.history),
+                "optimizer_groups": groups,
+            },
+        )
+
+    def restore(self, model: MaskablePPO) -> None:
+        """Go on where ``save`` left off; random numbers start anew from seed and step."""
+        data = read_json(self.folder / STATE, FORMAT, VERSION)
+        policy = model.policy
+        assert isinstance(policy, GraphPolicy)
+        try:
+            policy.network.load_state_dict(read_tensors(self.folder / LATEST))
+            tensors = read_tensors(self.folder / OPTIMIZER)
+            policy.optimizer.load_state_dict(_unflatten_optimizer(tensors, data))
+            model.num_timesteps = int(data["timesteps"])
+            model._n_updates = int(data["updates"])
+            self.history = History(**data["history"])
+            self.best_cost, self.best_step = float(data["best_cost"]), int(data["best_step"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise AgentError(f"cannot resume from '{self.folder}': {error}") from None
+        self.best_weights = read_tensors(self.folder / "agent" / "weights.safetensors")
+        model.set_random_seed(self.config.seed + model.num_timesteps)
+
+
+def _flatten_optimizer(state: dict[str, Any]) -> tuple[dict[str, torch.Tensor], list[Any]]:
+    tensors = {
+        f"{index}.{name}": torch.as_tensor(value)
+        for index, values in state["state"].items()
+        for name, value in values.items()
+    }
+    return tensors, state["param_groups"]
+
+
+def _unflatten_optimizer(tensors: dict[str, torch.Tensor], data: dict[str, Any]) -> dict[str, Any]:
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = tensor
+    return {"state": state, "param_groups": data["optimizer_groups"]}
