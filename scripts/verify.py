@@ -65,13 +65,19 @@ def _load(path: Path) -> np.ndarray:
 
 
 def _table(verdict: Verdict) -> Table:
-    table = Table(title="cycles of the first job, first command to last")
+    table = Table(title="cycles of the first job: start - end of each task, its RUNs alone")
     table.add_column("task", overflow="fold")
-    for column in ("predicted start", "predicted", "measured start", "measured", "difference"):
+    for column in ("predicted", "measured", "RUNs predicted", "measured", "difference"):
         table.add_column(column, justify="right")
     for t in verdict.tasks:
-        numbers = (t.predicted_start, t.predicted, t.measured_start, t.measured)
-        table.add_row(t.task, *(f"{n:,}" for n in numbers), f"{t.measured / t.predicted - 1:+.2%}")
+        table.add_row(
+            t.task,
+            f"{t.predicted_start:,} - {t.predicted_end:,}",
+            f"{t.measured_start:,} - {t.measured_end:,}",
+            f"{t.predicted_run:,}",
+            f"{t.measured_run:,}",
+            f"{t.measured_run / t.predicted_run - 1:+.2%}",
+        )
     return table
 
 

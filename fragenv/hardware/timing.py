@@ -15,8 +15,11 @@ ACC_PIXELS = 256
 #: requantisation constants of an output channel (int32 bias, 24-bit multiplier, shift), which
 #: precede the weights of its group in DRAM
 CONSTANT_BYTES = 8
-#: cycles from the sequencer's release of a RUN to the first beat, and from the last to its token
+#: cycles from the sequencer's release of a RUN to the first beat (constants included), and from the
+#: last to its token
 RUN_OVERHEAD_CYCLES = 20
+#: the same of a pool, which follows the array or stands alone
+POOL_OVERHEAD_CYCLES = 9
 #: cycles from the sequencer's release of a transfer to its first beat, beside the DRAM's latency
 DMA_OVERHEAD_CYCLES = 2
 
@@ -52,16 +55,22 @@ def pixel_tiles(rows: int, cols: int) -> tuple[int, int, int]:
     return rows * parts, ceil_div(cols, parts), 0
 
 
-def array_cycles(blocks: int, rows: int, cols: int, lanes_in: int, drains: bool = True) -> int:
+def array_cycles(
+    blocks: int, rows: int, cols: int, lanes_in: int, drains: bool = True, groups: int = 1
+) -> int:
     """Cycles of the array for ``blocks`` PI x PO weight blocks over rows x cols pixels.
 
     Each block takes a cycle per pixel, or PI cycles where there are fewer pixels than it takes to
     shift in the next block; the first block's weights come before. The last pixel tile drains
     after, unless the RUN ends inside an output group and leaves its sums in the accumulators.
+    The constants of each further one of ``groups`` output groups take ``CONSTANT_BYTES`` cycles
+    before its first block, which show where the pixels are few.
     """
     full, pixels, rest = pixel_tiles(rows, cols)
     beats = full * max(pixels, lanes_in) + (max(rest, lanes_in) if rest else 0)
-    return lanes_in + blocks * beats + ((rest or pixels) if drains else 0)
+    last = rest or pixels
+    stall = max(0, CONSTANT_BYTES - max(0, last - lanes_in))
+    return lanes_in + blocks * beats + (groups - 1) * stall + (last if drains else 0)
 
 
 def vector_cycles(elements: int, window: int, lanes: int) -> int:

@@ -15,6 +15,7 @@ from fragenv.graph.operators import ACTIVATION_KINDS, POOL_KINDS, Operator, OpKi
 from fragenv.hardware.fragment import Fragment, Stage, stages_of
 from fragenv.hardware.timing import (
     CONSTANT_BYTES,
+    POOL_OVERHEAD_CYCLES,
     RUN_OVERHEAD_CYCLES,
     array_cycles,
     ceil_div,
@@ -182,17 +183,22 @@ class TaskShape:
         the array's last row of the RUN.
         """
         lane_groups = ceil_div(channels, fragment.lanes_out)
-        cycles = RUN_OVERHEAD_CYCLES
+        cycles = 0
         if self.array is not None and array_rows:
             lanes_in = fragment.lanes_in if self.array is Stage.MAC else 1
             width = self.array_cols if cols is None or self.pool_window else cols
-            drains = blocks[1] % self.blocks_per_group(fragment) == 0
-            cycles += array_cycles(blocks[1] - blocks[0], array_rows, width, lanes_in, drains)
-        elif self.array is None:
+            per_group = self.blocks_per_group(fragment)
+            drains = blocks[1] % per_group == 0
+            groups = ceil_div(blocks[1], per_group) - blocks[0] // per_group
+            cycles += RUN_OVERHEAD_CYCLES + array_cycles(
+                blocks[1] - blocks[0], array_rows, width, lanes_in, drains, groups
+            )
+        elif self.array is None and self.vector_passes:
             passes = array_rows * self.array_cols * lane_groups
+            cycles += RUN_OVERHEAD_CYCLES
             cycles += vector_cycles(passes, self.vector_passes, fragment.lanes_out)
-        if self.pool_window:
-            cycles += vector_cycles(
+        if self.pool_window and out_rows:
+            cycles += POOL_OVERHEAD_CYCLES + vector_cycles(
                 out_rows * self.out_cols * lane_groups, self.pool_window, fragment.lanes_out
             )
         return cycles

@@ -21,21 +21,16 @@ MODEL_FILE = "model.onnx"
 
 @dataclass(frozen=True, slots=True)
 class TaskCycles:
-    """From a task's first command to its last: as predicted and as measured, of the first job."""
+    """A task of the first job, as predicted and as measured: from its first command to its last,
+    and the cycles of its RUNs alone."""
 
     task: str
     predicted_start: int
     predicted_end: int
     measured_start: int
     measured_end: int
-
-    @property
-    def predicted(self) -> int:
-        return self.predicted_end - self.predicted_start
-
-    @property
-    def measured(self) -> int:
-        return self.measured_end - self.measured_start
+    predicted_run: int
+    measured_run: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +105,16 @@ def verify(
 def task_cycles(
     manifest: Mapping[str, Any], commands: tuple[CommandTiming, ...]
 ) -> tuple[TaskCycles, ...]:
-    """Per task the span of its commands."""
+    """Per task the span of its commands and the cycles of its RUNs."""
     result = []
     for number, name in enumerate(manifest["tasks"]):
-        of_task = [
-            timing
+        pairs = [
+            (command["kind"], timing)
             for command, timing in zip(manifest["commands"], commands, strict=True)
             if command["task"] == number
         ]
+        of_task = [timing for _, timing in pairs]
+        runs = [timing for kind, timing in pairs if kind == "run"]
         result.append(
             TaskCycles(
                 name,
@@ -125,6 +122,8 @@ def task_cycles(
                 max(c.planned_end for c in of_task),
                 min(c.start for c in of_task),
                 max(c.end for c in of_task),
+                sum(c.planned_end - c.planned_start for c in runs),
+                sum(c.end - c.start for c in runs),
             )
         )
     return tuple(result)
