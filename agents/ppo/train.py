@@ -8,11 +8,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import torch
 from sb3_contrib import MaskablePPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents.ppo.checkpoint import AgentConfig, AgentError, read_tensors, save_agent, tensor_bytes
@@ -39,6 +41,7 @@ class TrainConfig:
     epochs: int = 4
     learning_rate: float = 1e-3
     entropy: float = 0.01
+    reward_scale: float = 0.1
     hidden: int = 48
     layers: int = 2
     device: str = "cpu"
@@ -80,7 +83,8 @@ def train(
         FragenvError: nothing to resume from, or files of another version.
     """
     torch.set_num_threads(1)
-    vector = DummyVecEnv([make_env] * config.num_envs)
+    envs = [lambda: _scaled(make_env(), config.reward_scale)] * config.num_envs
+    vector = DummyVecEnv(envs)
     layout = vector.envs[0].unwrapped.layout  # type: ignore[attr-defined]
     model = MaskablePPO(
         GraphPolicy,
@@ -109,6 +113,12 @@ def train(
         recorder.save(model)
         vector.close()
     return recorder.best_network(), recorder.history
+
+
+def _scaled(env: FragmentEnv, scale: float) -> gymnasium.Env[Any, Any]:
+    """Episodes are recorded with their true return; the agent sees it scaled, so that the value
+    loss does not drown the policy's gradient."""
+    return gymnasium.wrappers.TransformReward(Monitor(env), lambda reward: reward * scale)
 
 
 class _Recorder(BaseCallback):

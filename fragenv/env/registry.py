@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
 
 import gymnasium
+
+from fragenv.errors import FragenvError
 
 ENTRY_POINT = "fragenv.env.env:FragmentEnv"
 
@@ -19,7 +23,7 @@ class Registered:
 
 
 ENVIRONMENTS: dict[str, Registered] = {
-    "AlexNetChip-v0": Registered("alexnet"),
+    "AlexNetChip-v0": Registered("alexnet", "xc7z045", 8),
     "VGG16Chip-v0": Registered("vgg16"),
     "ResNet18Chip-v0": Registered("resnet18"),
     "ResNet50Chip-v0": Registered("resnet50"),
@@ -38,3 +42,29 @@ def register_all() -> None:
         kwargs = {"model": entry.model, "chip": entry.chip, "batch": entry.batch}
         gymnasium.register(name, entry_point=ENTRY_POINT, kwargs=kwargs)
     gymnasium.register(MODEL_ENVIRONMENT, entry_point=ENTRY_POINT)
+
+
+def lookup(
+    env: str, model: str | None, chip: str | None, batch: int | None
+) -> tuple[str, dict[str, Any]]:
+    """The model's name and the environment's keyword arguments for an id of the command line;
+    ``chip`` and ``batch`` replace the id's defaults.
+
+    Raises:
+        FragenvError: an unknown id, or a model where the id has its own, or none where it has not.
+    """
+    known = [*ENVIRONMENTS, MODEL_ENVIRONMENT]
+    if env not in known:
+        close = get_close_matches(env, known, 1)
+        hint = f"did you mean '{close[0]}'? " if close else ""
+        raise FragenvError(f"unknown environment '{env}'; {hint}known are {', '.join(known)}")
+    if env == MODEL_ENVIRONMENT:
+        if model is None:
+            raise FragenvError(f"{env} needs a model: give --model FILE.onnx")
+        entry = Registered(model)
+    elif model is not None:
+        raise FragenvError(f"{env} has its own model; use --env {MODEL_ENVIRONMENT} with --model")
+    else:
+        entry = ENVIRONMENTS[env]
+    kwargs = {"model": entry.model, "chip": chip or entry.chip, "batch": batch or entry.batch}
+    return entry.model, kwargs

@@ -1,0 +1,179 @@
+"""A run's folder: schedulers compared, the best schedule with its pictures and its Verilog."""
+
+from __future__ import annotations
+
+import csv
+import io
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import agents.heuristics  # noqa: F401 - registers the schedulers
+from agents.scheduler import SCHEDULERS, Budget, Result, Scheduler
+from fragenv.errors import FragenvError
+from fragenv.report.graph_picture import graph_figure
+from fragenv.report.timeline import timeline_figure
+from fragenv.schedule.lower import lower
+from fragenv.schedule.problem import Problem
+from fragenv.schedule.schedule import Schedule, save_schedule
+from fragenv.serialize import FileError, write_bytes, write_json
+
+SUMMARY_FORMAT, SUMMARY_VERSION = "fragenv-summary", 1
+PACKAGES = ("fragenv", "gymnasium", "stable-baselines3", "sb3-contrib", "torch", "torch-geometric")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of the comparison. ``training_s`` is what the agent's training took, beside its own
+    search."""
+
+    result: Result
+    training_s: float = 0.0
+
+
+def new_folder(path: Path) -> Path:
+    """Make a run's folder.
+
+    Raises:
+        FileError: it cannot be made or written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".writable"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise FileError(f"cannot write the folder '{path}': {error.strerror}") from None
+    return path
+
+
+def compare(
+    problem: Problem,
+    budget: Budget,
+    seed: int,
+    more: Mapping[str, Scheduler],
+    progress: Callable[[str], None],
+) -> dict[str, Entry]:
+    """Every registered scheduler and ``more``, each with the same budget."""
+    entries = {}
+    for name, scheduler in [*((n, SCHEDULERS.get(n)) for n in SCHEDULERS), *more.items()]:
+        progress(name)
+        entries[name] = Entry(scheduler.solve(problem, budget, seed))
+    return entries
+
+
+def best_of(entries: Mapping[str, Entry]) -> str:
+    """The name of the cheapest schedule; the first of equal ones."""
+    return min(entries, key=lambda name: entries[name].result.cost)
+
+
+def write_run(
+    folder: Path,
+    problem: Problem,
+    entries: Mapping[str, Entry],
+    env: str,
+    model: str,
+    seed: int,
+    command: str,
+) -> None:
+    """summary.json, comparison.csv and .md, schedule.json, timeline.png, graph.png."""
+    best = best_of(entries)
+    result = entries[best].result
+    write_json(
+        folder / "summary.json",
+        SUMMARY_FORMAT,
+        SUMMARY_VERSION,
+        {
+            "env": env,
+            "model": model,
+            "chip": problem.chip.name,
+            "batch": problem.batch,
+            "seed": seed,
+            "command": command,
+            "best": best,
+            "lower_bound": {
+                "latency_cycles": problem.bound.latency_cycles,
+                "traffic_bytes": problem.bound.traffic_bytes,
+            },
+            "schedulers": {name: _row(problem, entry) for name, entry in entries.items()},
+            "versions": {
+                "python": platform.python_version(),
+                **{name: version(name) for name in PACKAGES},
+            },
+        },
+    )
+    _write_comparison(folder, problem, entries, command)
+    schedule = Schedule.of(problem, result.state, result.actions, model, best, seed)
+    save_schedule(schedule, problem, result.state, folder / "schedule.json")
+    write_figure(timeline_figure(problem, result.state), folder / "timeline.png")
+    write_figure(graph_figure(problem, result.state), folder / "graph.png")
+
+
+def write_figure(figure: Any, path: Path) -> None:
+    """A matplotlib figure as a PNG file, whole or not at all."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    write_bytes(path, buffer.getvalue())
+
+
+def emit_verilog(problem: Problem, result: Result, folder: Path, weights: Path | None) -> str:
+    """Emit the schedule's Verilog to ``folder``/rtl; returns what there is to say about it."""
+    from fragenv.rtl.emit import emit_folder
+
+    try:
+        emission = emit_folder(problem, lower(problem, result.state), weights, folder / "rtl")
+    except FragenvError as error:
+        return f"no Verilog: {error}"
+    return f"{folder / 'rtl'}: {emission.manifest['predicted_cycles']:,} cycles predicted"
+
+
+def _row(problem: Problem, entry: Entry) -> dict[str, Any]:
+    state = entry.result.state
+    return {
+        "latency_cycles": state.latency_cycles,
+        "latency_ms": problem.chip.milliseconds(state.latency_cycles),
+        "dram_read_bytes": state.dram_read_bytes,
+        "dram_write_bytes": state.dram_write_bytes,
+        "config_bytes": state.config_bytes,
+        "startup_config_bytes": state.startup_config_bytes,
+        "return": -entry.result.cost,
+        "apply_calls": entry.result.apply_calls,
+        "wall_s": round(entry.result.wall_s, 3),
+        "training_s": round(entry.training_s, 1),
+    }
+
+
+def _write_comparison(
+    folder: Path, problem: Problem, entries: Mapping[str, Entry], command: str
+) -> None:
+    rows = {name: _row(problem, entry) for name, entry in entries.items()}
+    bound = problem.bound
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    columns = list(next(iter(rows.values())))
+    writer.writerow(["scheduler", *columns, "latency_over_bound", "traffic_over_bound"])
+    lines = [
+        f"# {problem.graph.name} on {problem.chip.name}, batch {problem.batch}",
+        "",
+        f"Made by `{command}`. Lower bounds: {bound.latency_cycles:,} cycles, "
+        f"{bound.traffic_bytes:,} bytes.",
+        "Cost: latency and traffic over their bounds, added; it is minus the default return.",
+        "",
+        "| scheduler | cost | latency, cycles | over bound | ms | traffic, bytes | over bound "
+        "| swaps, bytes | apply calls | seconds | training, s |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in sorted(rows.items(), key=lambda item: -item[1]["return"]):
+        traffic = row["dram_read_bytes"] + row["dram_write_bytes"] + row["config_bytes"]
+        over = row["latency_cycles"] / bound.latency_cycles, traffic / bound.traffic_bytes
+        writer.writerow([name, *row.values(), *over])
+        lines.append(
+            f"| {name} | {-row['return']:.3f} | {row['latency_cycles']:,} | {over[0]:.3f} "
+            f"| {row['latency_ms']:.3f} | {traffic:,} | {over[1]:.3f} | {row['config_bytes']:,} "
+            f"| {row['apply_calls']:,} | {row['wall_s']:.2f} | {row['training_s']:.0f} |"
+        )
+    write_bytes(folder / "comparison.csv", text.getvalue().encode("utf-8"))
+    write_bytes(folder / "comparison.md", ("\n".join(lines) + "\n").encode("utf-8"))

@@ -1,0 +1,122 @@
+"""Train a PPO agent on an environment and compare it with the heuristics."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+# a library of the trainer's announces its own deprecations
+warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
+
+from agents.experiment import (  # noqa: E402
+    Entry,
+    best_of,
+    compare,
+    emit_verilog,
+    new_folder,
+    write_figure,
+    write_run,
+)
+from agents.ppo.scheduler import PPOScheduler  # noqa: E402
+from agents.ppo.train import TrainConfig, train  # noqa: E402
+from agents.scheduler import Budget  # noqa: E402
+from fragenv.env.env import FragmentEnv  # noqa: E402
+from fragenv.env.registry import lookup  # noqa: E402
+from fragenv.errors import FragenvError  # noqa: E402
+from fragenv.report.training_plot import training_figure  # noqa: E402
+
+console = Console()
+
+
+def main(
+    env: Annotated[str, typer.Option(help="Environment id, such as AlexNetChip-v0.")],
+    chip: Annotated[
+        str | None, typer.Option(help="Chip preset or path of a TOML file; default: the id's.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(help="Frames per job; default: the id's.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="ONNX file or zoo name, for ModelChip-v0.")
+    ] = None,
+    reward: Annotated[
+        str, typer.Option(help="latency+traffic, latency, energy, or package.module:name.")
+    ] = "latency+traffic",
+    timesteps: Annotated[int, typer.Option(help="Environment steps of training.")] = 150_000,
+    budget: Annotated[int, typer.Option(help="apply calls of each scheduler.")] = 20_000,
+    seed: Annotated[int, typer.Option(help="Seed of training and schedulers.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of the run; default: results/ENV-seedN.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Folder of an interrupted run to go on with.")
+    ] = None,
+    rtl: Annotated[bool, typer.Option(help="Emit the best schedule's Verilog.")] = True,
+    weights: Annotated[
+        Path | None, typer.Option(help="Quantised ONNX file; without it, weights are zero.")
+    ] = None,
+) -> None:
+    """Train a PPO agent, compare it with every heuristic at equal budget, and write a run's folder:
+    summary.json, comparison.md, schedule.json, pictures, TensorBoard logs, agent/ and rtl/.
+
+    Ctrl-C saves the training; --resume FOLDER goes on with it.
+    """
+    command = shlex.join(["python", *sys.argv])
+    try:
+        name, kwargs = lookup(env, model, chip, batch)
+        probe = FragmentEnv(**kwargs, reward=reward)
+        folder = new_folder(resume or output or Path("results") / f"{env}-seed{seed}")
+        config = TrainConfig(timesteps=timesteps, seed=seed, device=device)
+        problem = probe.problem
+        console.print(
+            f"{problem.graph.name} on {problem.chip.name}, batch {problem.batch}: "
+            f"{len(problem.operators)} operators, {len(problem.library)} fragments, "
+            f"{problem.num_actions} actions"
+        )
+        with Progress(console=console) as progress:
+            bar = progress.add_task("training", total=timesteps)
+            network, history = train(
+                lambda: FragmentEnv(**kwargs, reward=reward),
+                config,
+                folder,
+                env,
+                resume=resume is not None,
+                progress=lambda steps: progress.update(bar, completed=steps),
+            )
+        agents = {
+            "ppo": PPOScheduler(network, samples=0),
+            "ppo_samples": PPOScheduler(network),
+        }
+        with console.status("comparing") as status:
+            entries = compare(
+                problem, Budget(budget), seed, agents, lambda who: status.update(f"solving: {who}")
+            )
+        for who in agents:
+            entries[who] = Entry(entries[who].result, history.seconds)
+        write_run(folder, problem, entries, env, name, seed, command)
+        baselines = {n: e.result.cost for n, e in entries.items() if n not in (*agents, "random")}
+        figure = training_figure(history.steps, history.returns, history.costs, baselines)
+        write_figure(figure, folder / "training.png")
+        if rtl:
+            best = entries[best_of(entries)].result
+            with console.status("emitting Verilog"):
+                said = emit_verilog(problem, best, folder, weights)
+            console.print(said, markup=False)
+    except FragenvError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        typer.echo(f"Interrupted; go on with --env {env} --resume {folder}", err=True)
+        raise typer.Exit(130) from None
+    console.print((folder / "comparison.md").read_text("utf-8"), markup=False)
+    console.print(f"everything is in {folder}", markup=False)
+
+
+if __name__ == "__main__":
+    typer.run(main)
