@@ -47,7 +47,7 @@ def main(
     reward: Annotated[
         str, typer.Option(help="latency+traffic, latency, energy, or package.module:name.")
     ] = "latency+traffic",
-    timesteps: Annotated[int, typer.Option(help="Environment steps of training.")] = 150_000,
+    timesteps: Annotated[int, typer.Option(help="Environment steps of training.")] = 60_000,
     budget: Annotated[int, typer.Option(help="apply calls of each scheduler.")] = 20_000,
     seed: Annotated[int, typer.Option(help="Seed of training and schedulers.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",

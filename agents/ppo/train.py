@@ -33,14 +33,14 @@ STATE, OPTIMIZER, LATEST = "training.json", "optimizer.safetensors", "latest.saf
 class TrainConfig:
     """Hyper-parameters; the defaults were chosen on AlexNetChip-v0."""
 
-    timesteps: int = 100_000
+    timesteps: int = 60_000
     seed: int = 0
     num_envs: int = 16
-    rollout_steps: int = 128
+    rollout_steps: int = 64
     batch_size: int = 256
     epochs: int = 4
-    learning_rate: float = 1e-3
-    entropy: float = 0.01
+    learning_rate: float = 2e-3
+    entropy: float = 0.002
     reward_scale: float = 0.1
     hidden: int = 48
     layers: int = 2
