@@ -17,7 +17,7 @@ def fitting_sets(problem: Problem) -> list[frozenset[int]]:
     library = problem.library
     everything = set(range(len(library)))
     arrays = {i for i in everything if Stage.MAC in library[i].stages} or everything
-    found = []
+    found: list[tuple[int, tuple[int, ...]]] = []
     for size in (1, 2, 3):
         for chosen in itertools.combinations(range(len(library)), size):
             area = sum((problem.areas[i] for i in chosen), Area())
@@ -29,7 +29,7 @@ def fitting_sets(problem: Problem) -> list[frozenset[int]]:
 def try_sets(meter: Meter, calls: int) -> list[tuple[frozenset[int], Partial]]:
     """A schedule for each set, cheapest first, while ``calls`` last."""
     problem, limit = meter.problem, meter.calls + calls
-    found = []
+    found: list[tuple[float, int, frozenset[int], Partial]] = []
     for chosen in fitting_sets(problem):
         if meter.calls >= limit and found:
             break

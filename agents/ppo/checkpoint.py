@@ -103,6 +103,7 @@ def load_agent(folder: Path, device: str = "cpu") -> tuple[PolicyNetwork, AgentC
 def _field(data: dict[str, Any], name: str, folder: Path) -> Any:
     wanted = str if name == "trained_on" else int
     value = data.get(name)
-    if not isinstance(value, wanted) or (name in ("hidden", "layers") and not 0 < value < 4096):
+    sized = name in ("hidden", "layers")
+    if not isinstance(value, wanted) or (sized and not 0 < int(value) < 4096):
         raise AgentError(f"'{folder / CONFIG}' is damaged: field '{name}' is missing or wrong")
     return value

@@ -72,6 +72,7 @@ class PolicyNetwork(nn.Module):
         self.evict = mlp(hidden + len(SLOTS), hidden, 1)
         self.value = mlp(2 * hidden, hidden, 1)
         for head in (self.spill[-1], self.evict[-1]):
+            assert isinstance(head, nn.Linear)
             nn.init.zeros_(head.weight)
             nn.init.constant_(head.bias, RARELY)
         nn.init.orthogonal_(self.run.weight, 0.1)

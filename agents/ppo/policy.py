@@ -18,7 +18,7 @@ from fragenv.env.observation import Layout
 STATIC = ("node_static", "choice_static", "chip", "edge_index", "edge_mask")
 
 
-class GraphPolicy(MaskableActorCriticPolicy):
+class GraphPolicy(MaskableActorCriticPolicy):  # type: ignore[misc]
     """Logits per node and choice from a graph network.
 
     The static part of an observation is encoded once per distinct ``static_id``: during the rollout
@@ -47,12 +47,12 @@ class GraphPolicy(MaskableActorCriticPolicy):
         self.vf_features_extractor = self.features_extractor
         self.optimizer = self.optimizer_class(
             self.network.parameters(),
-            lr=lr_schedule(1),  # type: ignore[call-arg]
+            lr=lr_schedule(1),
             **self.optimizer_kwargs,
         )
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        data = super()._get_constructor_parameters()
+        data: dict[str, Any] = super()._get_constructor_parameters()
         data.update(layout=self.layout, hidden=self.hidden, layers=self.layers)
         return data
 
@@ -115,7 +115,7 @@ class GraphPolicy(MaskableActorCriticPolicy):
             distribution.apply_masking(masks)
         return distribution
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         obs: PyTorchObs,
         deterministic: bool = False,
@@ -126,7 +126,7 @@ class GraphPolicy(MaskableActorCriticPolicy):
         actions = distribution.get_actions(deterministic=deterministic)
         return actions, values, distribution.log_prob(actions)
 
-    def evaluate_actions(  # type: ignore[override]
+    def evaluate_actions(
         self, obs: PyTorchObs, actions: Tensor, action_masks: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         logits, values = self._scores(obs)

@@ -118,7 +118,7 @@ def train(
 def _scaled(env: FragmentEnv, scale: float) -> gymnasium.Env[Any, Any]:
     """Episodes are recorded with their true return; the agent sees it scaled, so that the value
     loss does not drown the policy's gradient."""
-    return gymnasium.wrappers.TransformReward(Monitor(env), lambda reward: reward * scale)
+    return gymnasium.wrappers.TransformReward(Monitor(env), lambda reward: float(reward) * scale)
 
 
 class _Recorder(BaseCallback):

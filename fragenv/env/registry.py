@@ -25,12 +25,12 @@ class Registered:
 ENVIRONMENTS: dict[str, Registered] = {
     "AlexNetChip-v0": Registered("alexnet", "xc7z045", 8),
     "VGG16Chip-v0": Registered("vgg16"),
-    "ResNet18Chip-v0": Registered("resnet18"),
+    "ResNet18Chip-v0": Registered("resnet18", "cgra512", 8),
     "ResNet50Chip-v0": Registered("resnet50"),
     "GoogLeNetChip-v0": Registered("googlenet"),
     "SqueezeNetChip-v0": Registered("squeezenet"),
-    "MobileNetV2Chip-v0": Registered("mobilenetv2"),
-    "LeNetChip-v0": Registered("lenet"),
+    "MobileNetV2Chip-v0": Registered("mobilenetv2", "zu7ev", 8),
+    "LeNetChip-v0": Registered("lenet", "zu7ev", 1),
 }
 #: for any model: needs the keyword argument ``model``
 MODEL_ENVIRONMENT = "ModelChip-v0"

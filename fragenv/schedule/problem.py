@@ -17,7 +17,8 @@ from fragenv.patterns.mine import mine
 from fragenv.schedule.bounds import LowerBound, lower_bound
 from fragenv.schedule.shape import TaskShape, task_shape
 from fragenv.schedule.steps import TaskPlan
-from fragenv.schedule.tiling import Port, TaskSetting, Tiling, TilingSearch, choose, tiling_ladder
+from fragenv.schedule.tiling import Port, TaskSetting, Tiling
+from fragenv.schedule.tiling_search import TilingSearch, choose, tiling_ladder
 
 if TYPE_CHECKING:
     from pathlib import Path
