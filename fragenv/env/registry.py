@@ -27,7 +27,7 @@ ENVIRONMENTS: dict[str, Registered] = {
     "VGG16Chip-v0": Registered("vgg16"),
     "ResNet18Chip-v0": Registered("resnet18", "cgra512", 8),
     "ResNet50Chip-v0": Registered("resnet50"),
-    "GoogLeNetChip-v0": Registered("googlenet"),
+    "GoogLeNetChip-v0": Registered("googlenet", "xc7vx485t", 1),
     "SqueezeNetChip-v0": Registered("squeezenet"),
     "MobileNetV2Chip-v0": Registered("mobilenetv2", "zu7ev", 8),
     "LeNetChip-v0": Registered("lenet", "zu7ev", 1),
