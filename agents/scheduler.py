@@ -19,13 +19,6 @@ class Budget:
     seconds: float | None = None
 
 
-def is_run(problem: Problem, action: int) -> bool:
-    """Whether an action is a RUN; the others are EVICT and SPILL."""
-    return action >= MAX_SLOTS and (action - MAX_SLOTS) % (problem.num_choices + 1) < (
-        problem.num_choices
-    )
-
-
 class BudgetSpentError(Exception):
     """Raised by the meter; schedulers catch it and return the best schedule so far."""
 

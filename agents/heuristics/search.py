@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from agents.scheduler import BudgetSpentError, Meter, Partial, is_run
+from agents.scheduler import BudgetSpentError, Meter, Partial
 from fragenv.schedule.problem import MAX_SLOTS, Choice, Problem
-from fragenv.schedule.state import DRAM, State, TaskRecord
+from fragenv.schedule.state import State, TaskRecord
 
 Filter = Callable[[Choice], bool]
 
@@ -26,79 +26,55 @@ class Candidate:
 
     steady: float
     hopeful: float
-    #: multiply-accumulates of the operators that are left
-    macs_left: int
-    #: cycles of the operators that are left, each on its fastest fragment
-    cycles_left: int
-    #: weights to read and required tensors to write for the operators that are left
-    bytes_left: int
+    #: multiply-accumulates and weight bytes of the operators that are done
+    macs: int
+    weight_bytes: int
     #: multipliers x cycles that the RUNs have taken
     occupied: int
     path: Partial
 
 
 class Estimator:
-    """Extends candidates by one decision and estimates what the result will cost: what it has cost
-    so far and a lower bound of what the operators that are left still cost."""
+    """Extends candidates by one decision and estimates what the result will cost."""
 
-    def __init__(self, meter: Meter) -> None:
-        self.problem = problem = meter.problem
-        self.objective = meter.objective
-        outputs = [problem.tensor_of[op.output] for op in problem.operators]
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
         self.macs = [op.macs * problem.batch for op in problem.operators]
-        self.bytes = [
-            op.weight_bytes + (problem.tensor_bytes[t] if t in problem.required else 0)
-            for op, t in zip(problem.operators, outputs, strict=True)
-        ]
-        self.cycles = [
-            min((array_cycles(problem, c) for c in options), default=0) * problem.batch
-            for options in problem.choices
-        ]
+        self.weight_bytes = [op.weight_bytes for op in problem.operators]
+        self.all_macs, self.all_weight_bytes = sum(self.macs), sum(self.weight_bytes)
 
     def start(self, path: Partial) -> Candidate:
         """The root of a search."""
-        return Candidate(0.0, 0.0, sum(self.macs), sum(self.cycles), sum(self.bytes), 0, path)
+        return Candidate(0.0, 0.0, 0, 0, 0, path)
 
-    def extend(self, before: Candidate, path: Partial, choice: Choice) -> Candidate:
-        """The candidate after ``choice``, which led to ``path``."""
-        problem, state = self.problem, path.state
+    def extend(self, candidate: Candidate, action: int, choice: Choice, state: State) -> Candidate:
+        """The candidate after ``choice``, which led to ``state``."""
+        problem = self.problem
         record = state.history[0] if state.history is not None else None
-        macs_left = before.macs_left - sum(self.macs[n] for n in choice.operators)
-        cycles_left = before.cycles_left - sum(self.cycles[n] for n in choice.operators)
-        bytes_left = before.bytes_left - sum(self.bytes[n] for n in choice.operators)
-        occupied = before.occupied
+        macs = candidate.macs + sum(self.macs[n] for n in choice.operators)
+        weights = candidate.weight_bytes + sum(self.weight_bytes[n] for n in choice.operators)
+        occupied = candidate.occupied
         if isinstance(record, TaskRecord):
-            occupied += record.plan.run_cycles * problem.library[choice.fragment].multipliers
-        # what was sent to DRAM comes back for every reader
-        again = sum(
-            size * unread
-            for where, unread, size in zip(
-                state.location, state.unread, problem.tensor_bytes, strict=True
-            )
-            if unread and where == DRAM
-        )
-        rate, multipliers = problem.chip.dram_bytes_per_cycle, problem.chip.multipliers
-        traffic = state.traffic_bytes + bytes_left + again
-        steady = state.latency_cycles + max(cycles_left, (bytes_left + again) / rate)
+            multipliers = problem.library[choice.fragment].multipliers
+            occupied += record.plan.run_cycles * multipliers
+        bound, chip = problem.bound, problem.chip
+        left = self.all_macs - macs
+        traffic = state.traffic_bytes + self.all_weight_bytes - weights
+        later = left / chip.multipliers
         hopeful = max(
-            state.latency_cycles, (occupied + macs_left) / multipliers, traffic / rate
+            state.latency_cycles,
+            (occupied + left) / chip.multipliers,
+            traffic / chip.dram_bytes_per_cycle,
         )
+        rest = traffic / bound.traffic_bytes
         return Candidate(
-            self.objective(problem, state, steady, traffic),
-            self.objective(problem, state, hopeful, traffic),
-            macs_left,
-            cycles_left,
-            bytes_left,
+            (state.latency_cycles + later) / bound.latency_cycles + rest,
+            hopeful / bound.latency_cycles + rest,
+            macs,
+            weights,
             occupied,
-            path,
+            candidate.path.then(action, state),
         )
-
-
-def array_cycles(problem: Problem, choice: Choice) -> int:
-    """Cycles of one frame of a task on its fragment, all weights in one RUN."""
-    shape, fragment = choice.shape, problem.library[choice.fragment]
-    blocks = (0, shape.blocks_per_group(fragment) * shape.output_groups(fragment))
-    return shape.run_cycles(fragment, blocks, shape.window.rows_out, shape.out_rows, shape.k)
 
 
 def run_actions(problem: Problem, state: State, allow: Filter | None) -> list[tuple[int, Choice]]:
@@ -107,9 +83,11 @@ def run_actions(problem: Problem, state: State, allow: Filter | None) -> list[tu
     nodes: list[int] = []
     found = []
     for action in problem.legal_actions(state):
-        if not is_run(problem, action):
+        if action < MAX_SLOTS:
             continue
         node, index = divmod(action - MAX_SLOTS, stride)
+        if index == problem.num_choices:
+            continue
         choice = problem.choices[node][index]
         if allow is not None and not allow(choice):
             continue
@@ -121,29 +99,10 @@ def run_actions(problem: Problem, state: State, allow: Filter | None) -> list[tu
     return found
 
 
-def other_victims(problem: Problem, state: State, fragment: int) -> list[int]:
-    """Slots to EVICT by hand before a RUN on ``fragment``: each of those whose area is enough,
-    where the transition would evict the least recently used one instead."""
-    bound = [(i, slot) for i, slot in enumerate(state.slots) if slot is not None]
-    able, area = problem.substitutes[fragment], problem.areas[fragment]
-    free = problem.chip.area - state.area_held
-    if any(slot.fragment in able for _, slot in bound):
-        return []
-    if area.fits(free) and len(bound) < MAX_SLOTS:
-        return []
-    oldest = min(bound, key=lambda item: item[1].last_use)[0]
-    return [
-        i for i, slot in bound if i != oldest and area.fits(free + problem.areas[slot.fragment])
-    ]
-
-
 def signature(state: State) -> tuple[object, ...]:
     """Equal for states with the same future decisions."""
-    bound = tuple(sorted(slot.fragment for slot in state.slots if slot))
+    bound = tuple(slot.fragment if slot else -1 for slot in state.slots)
     return state.done, state.location, bound
-
-
-Level = dict[tuple[object, ...], Candidate]
 
 
 def beam_search(meter: Meter, width: int, allow: Filter | None = None) -> Partial | None:
@@ -151,27 +110,24 @@ def beam_search(meter: Meter, width: int, allow: Filter | None = None) -> Partia
     the filter leaves none.
 
     Partial schedules are compared with those that have as many operators done, one half of the
-    beam by either estimate; of those with the same signature only the best by each is kept. SPILL
-    is left to the transition: a tensor that would be spilled early is one that was not to be kept.
+    beam by either estimate; of those with the same signature only the best is kept.
     """
-    estimator = Estimator(meter)
-    total = len(meter.problem.operators)
-    root = estimator.start(Partial(meter.problem.initial()))
-    levels: list[Level] = [{} for _ in range(total + 1)]
-    levels[0][(0,)] = root
+    problem = meter.problem
+    estimator = Estimator(problem)
+    total = len(problem.operators)
+    root = estimator.start(Partial(problem.initial()))
+    levels: list[dict[tuple[object, ...], Candidate]] = [{} for _ in range(total + 1)]
+    levels[0][signature(root.path.state)] = root
     try:
         for level in range(total):
             beam = _narrow(list({id(c): c for c in levels[level].values()}.values()), width)
             levels[level] = {}
             for candidate in beam:
-                for found, size in _successors(meter, estimator, candidate, allow, width > 1):
-                    _enter(levels[level + size], found)
+                _expand(meter, estimator, candidate, allow, levels, level)
     except BudgetSpentError:
         pass
-    best: Partial | None = None
-    for candidate in levels[total].values():
-        best = meter.better(best, candidate.path)
-    return best
+    done = min(levels[total].values(), key=lambda c: problem.cost(c.path.state), default=None)
+    return done.path if done is not None else None
 
 
 def _narrow(candidates: list[Candidate], width: int) -> list[Candidate]:
@@ -187,44 +143,42 @@ def _narrow(candidates: list[Candidate], width: int) -> list[Candidate]:
     return list(chosen.values())
 
 
-def _successors(
-    meter: Meter, estimator: Estimator, candidate: Candidate, allow: Filter | None, evict: bool
-) -> Iterator[tuple[Candidate, int]]:
-    """Candidates one RUN further, with the number of operators that it finished; with ``evict``
-    also by an EVICT and a RUN where another victim is possible."""
-    problem, path = meter.problem, candidate.path
-    evicted: dict[int, Partial] = {}
-    for action, choice in run_actions(problem, path.state, allow):
-        starts = [path]
-        for slot in other_victims(problem, path.state, choice.fragment) if evict else ():
-            if slot not in evicted:
-                evicted[slot] = path.then(slot, meter.apply(path.state, slot))
-            starts.append(evicted[slot])
-        for start in starts:
-            after = start.then(action, meter.apply(start.state, action))
-            yield estimator.extend(candidate, after, choice), len(choice.operators)
-
-
-def _enter(level: Level, found: Candidate) -> None:
-    key = signature(found.path.state)
-    steady, hopeful = level.get((0, *key)), level.get((1, *key))
-    if steady is None or found.steady < steady.steady:
-        level[(0, *key)] = found
-    if hopeful is None or found.hopeful < hopeful.hopeful:
-        level[(1, *key)] = found
+def _expand(
+    meter: Meter,
+    estimator: Estimator,
+    candidate: Candidate,
+    allow: Filter | None,
+    levels: list[dict[tuple[object, ...], Candidate]],
+    level: int,
+) -> None:
+    for action, choice in run_actions(meter.problem, candidate.path.state, allow):
+        state = meter.apply(candidate.path.state, action)
+        found = estimator.extend(candidate, action, choice, state)
+        bucket = levels[level + len(choice.operators)]
+        for key in ((0, *signature(state)), (1, *signature(state))):
+            known = bucket.get(key)
+            better_one = known is None or (
+                found.steady < known.steady if key[0] == 0 else found.hopeful < known.hopeful
+            )
+            if better_one:
+                bucket[key] = found
 
 
 def widest_beam(meter: Meter, calls: int, allow: Filter | None = None) -> Partial | None:
-    """Beams, each about four times as wide as the one before, that take ``calls`` together: the
-    first ones give an answer and measure what a unit of width takes."""
-    end, width, best = meter.calls + calls, 1, None
-    while width:
-        before = meter.calls
-        best = meter.better(best, beam_search(meter, width, allow))
-        per_width = max(1, (meter.calls - before) // width)
-        affordable = (end - meter.calls) // per_width
-        # nothing is left over: the last beam is as wide as the calls allow
-        width = affordable if affordable < 12 * width else 4 * width
-        if affordable <= 1:
-            break
+    """Two beams: a narrow one that gives an answer and measures the calls that a unit of width
+    takes, then one that uses up ``calls``."""
+    before = meter.calls
+    best = beam_search(meter, 1, allow)
+    used = max(1, meter.calls - before)
+    width = int((calls - used) / used)
+    if width > 1:
+        wide = beam_search(meter, width, allow)
+        best = better(meter.problem, best, wide)
     return best
+
+
+def better(problem: Problem, first: Partial | None, second: Partial | None) -> Partial | None:
+    """The cheaper of two complete schedules, either of which may be missing."""
+    if first is None or second is None:
+        return first or second
+    return min((first, second), key=lambda path: problem.cost(path.state))
