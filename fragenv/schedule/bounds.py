@@ -38,11 +38,12 @@ def lower_bound(problem: Problem) -> LowerBound:
     inputs = sum(_touched_input_bytes(problem, t) for t in range(problem.num_inputs))
     outputs = sum(problem.tensor_bytes[t] for t in problem.required)
     traffic = weights + inputs + outputs
-    compute = ceil_div(sum(op.macs for op in problem.operators) * batch, chip.multipliers)
+    options = [choices for choices in problem.choices if choices]
+    macs = sum(min(_macs(choice) for choice in choices) for choices in options)
+    compute = ceil_div(macs * batch, chip.multipliers)
     fastest = {
-        problem.operators[options[0].node].name: min(_array_cycles(problem, c) for c in options)
-        for options in problem.choices
-        if options
+        problem.operators[choices[0].node].name: min(_array_cycles(problem, c) for c in choices)
+        for choices in options
     }
     finish: dict[str, int] = {}
     for op in graph.operators:
@@ -63,16 +64,28 @@ def _array_cycles(problem: Problem, choice: Choice) -> int:
     return blocks * shape.pool.needed(shape.pool.rows_out) * shape.array_cols
 
 
+def _macs(choice: Choice) -> int:
+    """Multiply-accumulates of one frame; a fused pool may leave rows of the array out."""
+    shape = choice.shape
+    if shape.array is None:
+        return 0
+    rows = shape.pool.needed(shape.pool.rows_out)
+    return shape.macs // shape.window.rows_out * rows
+
+
 def _touched_input_bytes(problem: Problem, tensor: int) -> int:
-    """Bytes of a graph input that must be read: the least that any of its readers touches at
-    most, so the largest over its readers."""
-    most = 0
+    """Bytes of a graph input that must be read: the most that any reader needs at least."""
     name = problem.tensors[tensor]
-    for options in problem.choices:
-        for choice in options:
-            for source in choice.shape.sources:
-                if source.tensor == name:
-                    window = choice.shape.window
-                    rows = window.touched(0, window.needed(window.rows_out))
-                    most = max(most, rows * source.row_bytes)
+    most = 0
+    for choices in problem.choices:
+        touched = [_touched(choice, name) for choice in choices]
+        most = max(most, min(touched, default=0))
     return most * problem.batch
+
+
+def _touched(choice: Choice, tensor: str) -> int:
+    """Bytes of one frame of a tensor that a task reads as its main input; 0 for other tensors."""
+    shape = choice.shape
+    rows = shape.window.needed(shape.pool.needed(shape.pool.rows_out))
+    sizes = [s.row_bytes for s in shape.sources if s.tensor == tensor]
+    return shape.window.touched(0, rows) * max(sizes, default=0)
