@@ -79,18 +79,30 @@ class PolicyNetwork(nn.Module):
         nn.init.zeros_(self.run.bias)
 
     def forward(
-        self, nodes: Tensor, choices: Tensor, observation: dict[str, Tensor]
+        self,
+        nodes: Tensor,
+        choices: Tensor,
+        graph: Tensor,
+        observation: dict[str, Tensor],
+        legal: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Embeddings (B, N, H), (B, N, C, H) and dynamic features in their layout's shapes to
-        logits (B, actions) and values (B, 1)."""
+        """Logits (B, actions) and values (B, 1).
+
+        Args:
+            nodes, choices: embeddings (D, N, H) and (D, N, C, H) of the D distinct graphs.
+            graph: (B,), which of the graphs each state belongs to.
+            observation: features of the B states, in their layout's shapes.
+            legal: (B, actions) bool. RUNs that are not legal are not scored: their logits are 0,
+                for the mask to remove. Few of a state's RUNs are legal, and scoring them is most
+                of the work. None: all are scored.
+        """
         chip, mask = observation["chip"], observation["node_mask"].unsqueeze(-1)
         context = self.context(torch.cat([observation["global"], chip], dim=-1))  # (B, H)
-        state = torch.relu(self.node(torch.cat([nodes, observation["node_dynamic"]], dim=-1)))
+        of_states = nodes.expand(len(graph), -1, -1) if len(nodes) == 1 else nodes[graph]
+        state = torch.relu(self.node(torch.cat([of_states, observation["node_dynamic"]], dim=-1)))
         wide = context.unsqueeze(1).expand(-1, state.shape[1], -1)
         both = torch.cat([state, wide], dim=-1)  # (B, N, 2H)
-        per_choice = choices + self.choice_in(observation["choice_dynamic"])
-        hidden = torch.relu(per_choice + self.mix(both).unsqueeze(2))  # (B, N, C, H)
-        run = self.run(hidden).squeeze(-1)
+        run = self._score_runs(choices, graph, both, observation["choice_dynamic"], legal)
         nodes_logits = torch.cat([run, self.spill(both)], dim=-1)  # (B, N, C + 1)
         slots = observation["slots"]
         of_slots = context.unsqueeze(1).expand(-1, slots.shape[1], -1)
@@ -98,3 +110,28 @@ class PolicyNetwork(nn.Module):
         logits = torch.cat([evict, nodes_logits.flatten(1)], dim=-1)
         pooled = (state * mask).sum(1) / mask.sum(1)
         return logits, self.value(torch.cat([pooled, context], dim=-1))
+
+    def _score_runs(
+        self,
+        choices: Tensor,
+        graph: Tensor,
+        both: Tensor,
+        dynamic: Tensor,
+        legal: Tensor | None,
+    ) -> Tensor:
+        """(B, N, C) logits of RUN, 0 where ``legal`` says no."""
+        states, count, options, _ = dynamic.shape
+        if legal is None:
+            scored = torch.arange(states * count * options, device=dynamic.device)
+        else:
+            first = legal.shape[-1] - count * (options + 1)  # EVICT comes before
+            runs = legal[:, first:].reshape(states, count, options + 1)[..., :options]
+            scored = runs.reshape(-1).nonzero().squeeze(-1)
+        per_state = count * options
+        embedded = graph[scored // per_state] * per_state + scored % per_state
+        static = choices.flatten(0, 2).index_select(0, embedded)
+        moving = self.choice_in(dynamic.flatten(0, 2).index_select(0, scored))
+        around = self.mix(both).flatten(0, 1).index_select(0, scored // options)
+        found = self.run(torch.relu(static + moving + around)).squeeze(-1)
+        logits = found.new_zeros(states * per_state).index_copy(0, scored, found)
+        return logits.reshape(states, count, options)

@@ -69,8 +69,9 @@ class GraphPolicy(MaskableActorCriticPolicy):  # type: ignore[misc]
         super().train(mode)
         return self
 
-    def _encode(self, obs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Embeddings (B, N, H) and (B, N, C, H), each distinct graph encoded once."""
+    def _encode(self, obs: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Embeddings (D, N, H) and (D, N, C, H) of the D distinct graphs, and which of them each
+        state belongs to (B,)."""
         ids = obs["static_id"].reshape(-1).long()
         distinct, where = torch.unique(ids, return_inverse=True)
         found = []
@@ -86,13 +87,9 @@ class GraphPolicy(MaskableActorCriticPolicy):  # type: ignore[misc]
                 if not torch.is_grad_enabled():
                     self._cache[key] = cached
             found.append(cached)
-        if len(found) == 1:
-            count = len(ids)
-            nodes, choices = found[0]
-            return nodes.expand(count, -1, -1), choices.expand(count, -1, -1, -1)
         nodes = torch.stack([n for n, _ in found])
         choices = torch.stack([c for _, c in found])
-        return nodes[where], choices[where]
+        return nodes, choices, where
 
     def _shaped(self, obs: PyTorchObs) -> dict[str, Tensor]:
         assert isinstance(obs, dict)
@@ -100,10 +97,13 @@ class GraphPolicy(MaskableActorCriticPolicy):  # type: ignore[misc]
             key: obs[key].float().reshape(-1, *shape) for key, shape in self.layout.shapes.items()
         }
 
-    def _scores(self, obs: PyTorchObs) -> tuple[Tensor, Tensor]:
+    def _scores(self, obs: PyTorchObs, masks: np.ndarray | Tensor | None) -> tuple[Tensor, Tensor]:
         shaped = self._shaped(obs)
-        nodes, choices = self._encode(shaped)
-        logits, values = self.network(nodes, choices, shaped)
+        nodes, choices, graph = self._encode(shaped)
+        legal = None
+        if masks is not None:
+            legal = torch.as_tensor(masks, device=graph.device).bool().reshape(len(graph), -1)
+        logits, values = self.network(nodes, choices, graph, shaped, legal)
         return logits, values
 
     def _distribution(
@@ -121,7 +121,7 @@ class GraphPolicy(MaskableActorCriticPolicy):  # type: ignore[misc]
         deterministic: bool = False,
         action_masks: np.ndarray | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        logits, values = self._scores(obs)
+        logits, values = self._scores(obs, action_masks)
         distribution = self._distribution(logits, action_masks)
         actions = distribution.get_actions(deterministic=deterministic)
         return actions, values, distribution.log_prob(actions)
@@ -129,14 +129,16 @@ class GraphPolicy(MaskableActorCriticPolicy):  # type: ignore[misc]
     def evaluate_actions(
         self, obs: PyTorchObs, actions: Tensor, action_masks: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        logits, values = self._scores(obs)
+        logits, values = self._scores(obs, action_masks)
         distribution = self._distribution(logits, action_masks)
         return values, distribution.log_prob(actions), distribution.entropy()
 
     def get_distribution(
         self, obs: PyTorchObs, action_masks: np.ndarray | None = None
     ) -> MaskableCategoricalDistribution:
-        return self._distribution(self._scores(obs)[0], action_masks)
+        return self._distribution(self._scores(obs, action_masks)[0], action_masks)
 
     def predict_values(self, obs: PyTorchObs) -> Tensor:
-        return self._scores(obs)[1]
+        # a value needs no logits: nothing is scored
+        nothing = np.zeros((len(self._shaped(obs)["static_id"]), self.layout.num_actions), np.bool_)
+        return self._scores(obs, nothing)[1]

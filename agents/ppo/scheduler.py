@@ -55,7 +55,8 @@ class Rollout:
             nodes, choices = network.encoder(
                 first["node_static"][0], first["choice_static"][0], first["chip"][0], edges
             )
-        self.embeddings = nodes.unsqueeze(0), choices.unsqueeze(0)
+        graph = torch.zeros(1, dtype=torch.long, device=self.device)
+        self.embeddings = nodes.unsqueeze(0), choices.unsqueeze(0), graph
 
     def _shaped(self, observation: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
         return {
@@ -70,8 +71,9 @@ class Rollout:
         while not path.state.finished:
             mask = self.actions.mask(path.state)
             shaped = self._shaped(self.encoder.encode(path.state, mask))
-            logits, _ = self.network(*self.embeddings, shaped)
-            scores = logits[0].cpu().masked_fill(~torch.as_tensor(mask), -torch.inf)
+            legal = torch.as_tensor(mask, device=self.device).unsqueeze(0)
+            logits, _ = self.network(*self.embeddings, shaped, legal)
+            scores = logits.masked_fill(~legal, -torch.inf)[0].cpu()
             if generator is None:
                 choice = int(scores.argmax())
             else:
