@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fragenv.registry import Registry
-from fragenv.schedule.problem import Problem
+from fragenv.schedule.problem import MAX_SLOTS, Problem
 from fragenv.schedule.state import State
 
 
@@ -59,17 +59,16 @@ class Meter:
 
     def finish(self, path: Partial) -> Partial:
         """Complete a schedule with the first legal RUN each time, beyond the budget if need be."""
+        stride = self.problem.num_choices + 1
         while not path.state.finished:
-            action = next(a for a in self.problem.legal_actions(path.state) if a >= _first_run())
+            action = next(
+                a
+                for a in self.problem.legal_actions(path.state)
+                if a >= MAX_SLOTS and (a - MAX_SLOTS) % stride < self.problem.num_choices
+            )
             self.calls += 1
             path = path.then(action, self.problem.apply(path.state, action))
         return path
-
-
-def _first_run() -> int:
-    from fragenv.schedule.problem import MAX_SLOTS
-
-    return MAX_SLOTS
 
 
 @dataclass(frozen=True, slots=True)

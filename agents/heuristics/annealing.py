@@ -174,5 +174,7 @@ def _next_action(problem: Problem, path: Partial, plan: Plan) -> int:
     node = min((n for n, _ in legal), key=lambda n: (plan.priorities[n], n))
     indices = [i for n, i in legal if n == node]
     wanted = plan.choices[node]
-    index = wanted if wanted in indices else indices[0]
+    fragment = problem.choices[node][wanted].fragment
+    alike = [i for i in indices if problem.choices[node][i].fragment == fragment]
+    index = wanted if wanted in indices else (alike or indices)[0]
     return MAX_SLOTS + node * stride + index

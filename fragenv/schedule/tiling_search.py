@@ -18,9 +18,11 @@ from fragenv.schedule.tiling import (
 )
 
 #: tilings with more steps than this are looked at only where none with fewer fits, so that programs
-#: stay short; more are allowed where one chunk's weights stream through faster than they arrive
+#: stay short; more are allowed where the weights stream through one chunk, most where they are used
+#: faster than they arrive
 MAX_STEPS = 16
 MAX_STEPS_PER_FRAME = 4
+MAX_ONE_CHUNK_STEPS = 64
 MAX_STREAM_STEPS = 256
 #: a smaller working set is preferred while it costs at most this factor more
 SLACK = 1.02
@@ -105,9 +107,8 @@ class TilingSearch:
                         tiling = self._evaluate(
                             chunks, frames, rows, parts, tile, order, cached, inputs, outputs
                         )
-                        if max_steps is None or steps <= (
-                            MAX_STREAM_STEPS if tiling.streams else max_steps
-                        ):
+                        limit = MAX_STREAM_STEPS if tiling.streams else MAX_ONE_CHUNK_STEPS
+                        if max_steps is None or steps <= (limit if count == 1 else max_steps):
                             yield tiling
 
     def smallest_bytes(self) -> int:

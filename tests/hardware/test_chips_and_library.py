@@ -1,0 +1,143 @@
+"""Chips, fragments, and the library against brute force."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fragenv.errors import InfeasibleError
+from fragenv.hardware.chip import Area, Chip, ChipError, load_chip, preset_names
+from fragenv.hardware.fragment import Fragment, Stage
+from fragenv.hardware.library import _pareto, build_library
+from fragenv.hardware.timing import ACC_PIXELS, array_cycles, dma_cycles, pixel_tiles
+from fragenv.models import zoo
+from fragenv.schedule.problem import Problem
+from fragenv.schedule.shape import task_shape
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_preset__loads_and_is_named_like_its_file(name: str) -> None:
+    chip = load_chip(name)
+    assert chip.name == name
+    assert chip.source
+
+
+def test_presets__are_those_of_the_design() -> None:
+    wanted = {"ecp5-85", "xc7z020", "xc7z045", "xc7vx485t", "zu7ev", "cgra512"}
+    assert wanted == set(preset_names())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name = ", "not a TOML file"),
+        ('name = "x"\nspeed = 3\n', "unknown field 'speed'"),
+        ('name = "x"\nmultipliers = "many"\n', "must be of type int"),
+        ('name = "x"\n', "missing"),
+    ],
+)
+def test_chip__wrong_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "chip.toml"
+    path.write_text(text)
+    with pytest.raises(ChipError, match=message):
+        load_chip(path)
+
+
+def test_chip__own_file_is_read(tmp_path: Path) -> None:
+    source = Path(__file__).parent.parent.parent / "fragenv/hardware/presets/xc7z020.toml"
+    path = tmp_path / "mine.toml"
+    path.write_text(source.read_text().replace('"xc7z020"', '"mine"'))
+    assert load_chip(path).name == "mine"
+
+
+def tiny(**changes: int) -> Chip:
+    fields = load_chip("xc7z020").to_dict() | {"name": "tiny"} | changes
+    return Chip(**fields)
+
+
+def test_problem__refuses_a_buffer_too_small_by_operator_and_resource() -> None:
+    with pytest.raises(InfeasibleError, match="tensor buffer too small") as caught:
+        Problem(zoo.graph("alexnet"), tiny(buffer_bytes=2000))
+    assert "operator '" in str(caught.value)
+
+
+def test_problem__refuses_a_chip_without_room_for_a_fragment() -> None:
+    with pytest.raises(InfeasibleError, match="no fragment fits"):
+        Problem(zoo.graph("lenet"), tiny(lut=500))
+
+
+@given(st.integers(1, 64), st.integers(1, 300))
+def test_pixel_tiles__cover_the_pixels_and_fit_the_accumulators(rows: int, cols: int) -> None:
+    full, pixels, rest = pixel_tiles(rows, cols)
+    assert pixels <= ACC_PIXELS
+    assert rest < pixels
+    covered = full * pixels + rest
+    if cols <= ACC_PIXELS:
+        assert covered == rows * cols
+    else:
+        assert rows * cols <= covered <= rows * (cols + cols // pixels + 1)
+
+
+@given(st.integers(1, 40), st.integers(1, 20), st.integers(1, 60), st.integers(1, 32))
+def test_array_cycles__never_beat_a_pixel_per_cycle(
+    blocks: int, rows: int, cols: int, lanes_in: int
+) -> None:
+    assert array_cycles(blocks, rows, cols, lanes_in) >= blocks * rows * cols
+
+
+@given(st.integers(1, 5000), st.integers(1, 9), st.sampled_from([4, 16, 64]))
+def test_dma_cycles__move_no_more_than_the_port_carries(size: int, runs: int, port: int) -> None:
+    assert dma_cycles(size, runs, port, 10) * port >= size * runs
+
+
+def test_fragment__subsumption_needs_equal_lanes_and_all_stages() -> None:
+    full = Fragment(4, 8, (Stage.MAC, Stage.POOL))
+    assert full.subsumes(Fragment(4, 8, (Stage.MAC,)))
+    assert not Fragment(4, 8, (Stage.MAC,)).subsumes(full)
+    assert not full.subsumes(Fragment(8, 4, (Stage.MAC,)))
+    assert full.area.multipliers == 32
+    assert Fragment(1, 8, (Stage.DEPTHWISE,)).area.multipliers == 8
+
+
+def test_pareto__keeps_what_brute_force_keeps() -> None:
+    rng = np.random.default_rng(0)
+    lanes = rng.integers(1, 9, (40, 2))
+    cycles = rng.integers(1, 50, (3, 40)).astype(float)
+    kept = _pareto(lanes, cycles)
+    area = lanes[:, 0] * lanes[:, 1]
+    for index in range(40):
+        optimal = any(
+            not any(
+                area[j] <= area[index]
+                and row[j] <= row[index]
+                and (area[j], row[j]) != (area[index], row[index])
+                for j in range(40)
+            )
+            for row in cycles
+        )
+        # of equal ones, one is kept
+        assert kept[index] <= optimal
+    front = {(a, c) for row in cycles for a, c in zip(area[kept], row[kept], strict=True)}
+    assert front
+
+
+@pytest.mark.parametrize("chip", preset_names())
+def test_library__fits_the_chip_and_holds_a_pair_that_fits_together(chip: str) -> None:
+    graph, found = zoo.graph("alexnet"), load_chip(chip)
+    shapes = [task_shape(graph, (op.name,), {}) for op in graph.operators if op.is_mac]
+    library = build_library([s for s in shapes if s is not None], found, 1)
+    assert all(f.area.fits(found.area) for f in library)
+    sums = [a.area + b.area for a in library for b in library if a != b]
+    assert any(s.fits(found.area) for s in sums)
+    assert any(f.lanes_in & (f.lanes_in - 1) or f.lanes_out & (f.lanes_out - 1) for f in library)
+
+
+def test_area__arithmetic() -> None:
+    one = Area(3, 10, 100)
+    assert (one + one) - one == one
+    assert one.fits(one)
+    assert not one.fits(Area(3, 9, 100))
