@@ -132,6 +132,6 @@ class PolicyNetwork(nn.Module):
         static = choices.flatten(0, 2).index_select(0, embedded)
         moving = self.choice_in(dynamic.flatten(0, 2).index_select(0, scored))
         around = self.mix(both).flatten(0, 1).index_select(0, scored // options)
-        found = self.run(torch.relu(static + moving + around)).squeeze(-1)
+        found: Tensor = self.run(torch.relu(static + moving + around)).squeeze(-1)
         logits = found.new_zeros(states * per_state).index_copy(0, scored, found)
         return logits.reshape(states, count, options)
