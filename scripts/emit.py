@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from fragenv.errors import FragenvError
-from fragenv.hardware.chip import chip_from_dict, load_chip
 from fragenv.models.load import load_graph
 from fragenv.rtl.emit import emit_folder
-from fragenv.rtl.errors import EmitError
 from fragenv.schedule.lower import lower
 from fragenv.schedule.problem import Problem
 from fragenv.schedule.program import Program
+from fragenv.schedule.schedule import load_schedule
 
 
 def main(
@@ -48,30 +46,10 @@ def main(
 
 
 def _replay(path: Path) -> tuple[Problem, Program]:
-    """The problem of a schedule file and its program, by taking its actions again."""
-    path = path / "schedule.json" if path.is_dir() else path
-    try:
-        data: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        model, chip, batch = data["model"], data["chip"], data["batch"]
-        actions = [int(a) for a in data["actions"]]
-    except OSError as error:
-        raise EmitError(f"cannot read the schedule '{path}': {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
-        raise EmitError(
-            f"'{path}' is no schedule: it needs model, chip, batch and actions"
-        ) from None
-    known = chip_from_dict(chip, str(path)) if isinstance(chip, dict) else load_chip(chip)
-    problem = Problem(load_graph(model), known, batch)
-    state = problem.initial()
-    for number, action in enumerate(actions):
-        if action not in problem.legal_actions(state):
-            raise EmitError(
-                f"'{path}': action {number} is illegal; the schedule is another model's"
-            )
-        state = problem.apply(state, action)
-    if not state.finished:
-        raise EmitError(f"'{path}': the schedule is not finished")
-    return problem, lower(problem, state)
+    """The problem of a schedule file and its program, by taking its decisions again."""
+    found = load_schedule(path)
+    problem = Problem(load_graph(found.model), found.chip, found.batch, found.max_depth)
+    return problem, lower(problem, found.replay(problem))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from lenet_case import SMALL, emitted, quantised_lenet
 from fragenv.graph.from_onnx import from_onnx
 from fragenv.models.digits import load_split
 from fragenv.schedule.problem import MAX_SLOTS, Problem
+from fragenv.schedule.schedule import Schedule, save_schedule
 from fragenv.verify.check import verify
 from fragenv.verify.run import VerifyError, lint_emission, read_manifest
 
@@ -127,14 +128,19 @@ def _script(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_emit_script__emits_what_verify_accepts(max_lenet: Path, tmp_path: Path) -> None:
-    problem = Problem(from_onnx(max_lenet))
+def _schedule_file(model: Path, folder: Path) -> None:
+    """The schedule that takes the first legal RUN each time."""
+    problem = Problem(from_onnx(model))
     state, actions = problem.initial(), []
     while not state.finished:
         actions.append(next(a for a in problem.legal_actions(state) if a >= MAX_SLOTS))
         state = problem.apply(state, actions[-1])
-    data = {"model": str(max_lenet), "chip": problem.chip.name, "batch": 1, "actions": actions}
-    (tmp_path / "schedule.json").write_text(json.dumps(data))
+    schedule = Schedule.of(problem, state, tuple(actions), str(model), "first", 0)
+    save_schedule(schedule, problem, state, folder / "schedule.json")
+
+
+def test_emit_script__emits_what_verify_accepts(max_lenet: Path, tmp_path: Path) -> None:
+    _schedule_file(max_lenet, tmp_path)
     output = tmp_path / "e"
     result = _emit(tmp_path, "--output", str(output), "--weights", str(max_lenet))
     assert result.returncode == 0, result.stderr
@@ -143,16 +149,23 @@ def test_emit_script__emits_what_verify_accepts(max_lenet: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("changes", "message"),
     [
-        ("{", "no schedule"),
-        ('{"model": "lenet", "chip": "nochip", "batch": 1, "actions": []}', "unknown chip"),
-        ('{"model": "lenet", "chip": "cgra512", "batch": 1, "actions": [0]}', "illegal"),
-        ('{"model": "lenet", "chip": "cgra512", "batch": 1, "actions": []}', "not finished"),
+        ({"format": "other"}, "not a fragenv-schedule file"),
+        ({"version": 7}, "of version 7"),
+        ({"chip": {"name": "nothing"}}, "missing"),
+        ({"actions": [0]}, "illegal"),
+        ({"actions": []}, "ends before the last operator"),
+        ({"model": "squeezenet"}, "does not belong"),
+        ({"latency_cycles": 1}, "other results"),
     ],
 )
-def test_emit_script__refuses_bad_schedules(text: str, message: str, tmp_path: Path) -> None:
-    (tmp_path / "schedule.json").write_text(text)
+def test_emit_script__refuses_bad_schedules(
+    changes: dict[str, object], message: str, max_lenet: Path, tmp_path: Path
+) -> None:
+    _schedule_file(max_lenet, tmp_path)
+    path = tmp_path / "schedule.json"
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), **changes}))
     result = _emit(tmp_path, "--output", str(tmp_path / "e"))
     assert result.returncode == 2
     assert message in result.stderr
