@@ -29,8 +29,11 @@ def main(
     env: Annotated[str | None, typer.Option(help="Environment id.")] = None,
     model: Annotated[str | None, typer.Option(help="ONNX file or zoo name.")] = None,
     chip: Annotated[str | None, typer.Option(help="Chip preset or path of a TOML file.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Frames per job.")] = None,
-    budget: Annotated[int, typer.Option(help="apply calls of each scheduler.")] = 2_000,
+    batch: Annotated[int | None, typer.Option(min=1, help="Frames per job.")] = None,
+    budget: Annotated[int, typer.Option(min=1, help="apply calls of each scheduler.")] = 2_000,
+    samples: Annotated[
+        int | None, typer.Option(min=0, help="Sampled rollouts; default: as the budget allows.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the schedulers.")] = 0,
     output: Annotated[
         Path | None, typer.Option(help="Folder of the run; default: results/evaluate-MODEL-CHIP.")
@@ -48,7 +51,10 @@ def main(
         folder = new_folder(
             output or Path("results") / f"evaluate-{stem}-{problem.chip.name}-b{problem.batch}"
         )
-        agents = {"ppo": PPOScheduler(network, samples=0), "ppo_samples": PPOScheduler(network)}
+        agents = {
+            "ppo": PPOScheduler(network, samples=0),
+            "ppo_samples": PPOScheduler(network, samples),
+        }
         with console.status("comparing") as status:
             entries = compare(
                 problem, Budget(budget), seed, agents, lambda who: status.update(f"solving: {who}")

@@ -25,7 +25,13 @@ from agents.experiment import (  # noqa: E402
     write_run,
 )
 from agents.ppo.scheduler import PPOScheduler  # noqa: E402
-from agents.ppo.train import TrainConfig, train  # noqa: E402
+from agents.ppo.train import (  # noqa: E402
+    TrainConfig,
+    identity,
+    read_training,
+    resolve_device,
+    train,
+)
 from agents.scheduler import Budget  # noqa: E402
 from fragenv.env.env import FragmentEnv  # noqa: E402
 from fragenv.env.registry import lookup  # noqa: E402
@@ -40,15 +46,17 @@ def main(
     chip: Annotated[
         str | None, typer.Option(help="Chip preset or path of a TOML file; default: the id's.")
     ] = None,
-    batch: Annotated[int | None, typer.Option(help="Frames per job; default: the id's.")] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Frames per job; default: the id's.")
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="ONNX file or zoo name, for ModelChip-v0.")
     ] = None,
     reward: Annotated[
         str, typer.Option(help="latency+traffic, latency, energy, or package.module:name.")
     ] = "latency+traffic",
-    timesteps: Annotated[int, typer.Option(help="Environment steps of training.")] = 60_000,
-    budget: Annotated[int, typer.Option(help="apply calls of each scheduler.")] = 20_000,
+    timesteps: Annotated[int, typer.Option(min=1, help="Environment steps of training.")] = 60_000,
+    budget: Annotated[int, typer.Option(min=1, help="apply calls of each scheduler.")] = 20_000,
     seed: Annotated[int, typer.Option(help="Seed of training and schedulers.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     output: Annotated[
@@ -68,9 +76,17 @@ def main(
     Ctrl-C saves the training; --resume FOLDER goes on with it.
     """
     command = shlex.join(["python", *sys.argv])
+    folder = None
     try:
+        resolve_device(device)
+        if resume is not None and output is not None:
+            raise FragenvError("give --output or --resume, not both")
+        if weights is not None and not weights.is_file():
+            raise FragenvError(f"no file '{weights}' for --weights")
         name, kwargs = lookup(env, model, chip, batch)
         probe = FragmentEnv(**kwargs, reward=reward)
+        if resume is not None:
+            read_training(resume, identity(probe, env))
         folder = new_folder(resume or output or Path("results") / f"{env}-seed{seed}")
         config = TrainConfig(timesteps=timesteps, seed=seed, device=device)
         problem = probe.problem
@@ -112,7 +128,8 @@ def main(
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
-        typer.echo(f"Interrupted; go on with --env {env} --resume {folder}", err=True)
+        hint = f"; go on with --env {env} --resume {folder}" if folder is not None else ""
+        typer.echo(f"Interrupted{hint}", err=True)
         raise typer.Exit(130) from None
     console.print((folder / "comparison.md").read_text("utf-8"), markup=False)
     console.print(f"everything is in {folder}", markup=False)

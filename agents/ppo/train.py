@@ -17,15 +17,23 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from agents.ppo.checkpoint import AgentConfig, AgentError, read_tensors, save_agent, tensor_bytes
+from agents.ppo.checkpoint import (
+    WEIGHTS,
+    AgentConfig,
+    AgentError,
+    read_tensors,
+    save_agent,
+    tensor_bytes,
+)
 from agents.ppo.network import PolicyNetwork
 from agents.ppo.policy import GraphPolicy
 from agents.ppo.scheduler import Rollout
 from agents.scheduler import Budget, Meter
 from fragenv.env.env import FragmentEnv
+from fragenv.schedule.schedule import graph_hash
 from fragenv.serialize import read_json, write_bytes, write_json
 
-FORMAT, VERSION = "fragenv-training", 1
+FORMAT, VERSION = "fragenv-training", 2
 STATE, OPTIMIZER, LATEST = "training.json", "optimizer.safetensors", "latest.safetensors"
 
 
@@ -60,10 +68,51 @@ class History:
 
 
 def resolve_device(device: str) -> str:
-    """``auto`` is a GPU where there is one."""
+    """``auto`` is a GPU where there is one.
+
+    Raises:
+        AgentError: an unknown device, or a GPU where there is none.
+    """
+    found = torch.cuda.is_available()
     if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return "cuda" if found else "cpu"
+    if device not in ("cpu", "cuda"):
+        raise AgentError(f"unknown device '{device}'; choose auto, cpu or cuda")
+    if device == "cuda" and not found:
+        raise AgentError("device 'cuda': torch finds no GPU here; choose auto or cpu")
     return device
+
+
+def identity(env: FragmentEnv, trained_on: str) -> dict[str, Any]:
+    """What a training belongs to; it is resumed on nothing else."""
+    problem = env.problem
+    return {
+        "env": trained_on,
+        "network": graph_hash(problem.graph),
+        "chip": problem.chip.name,
+        "batch": problem.batch,
+        "max_depth": problem.max_depth,
+        "reward": env._reward.name,
+    }
+
+
+def read_training(folder: Path, wanted: dict[str, Any]) -> dict[str, Any]:
+    """The state of a training to resume; ``wanted`` is the ``identity`` it must have.
+
+    Raises:
+        FragenvError: no training there, damaged, of another version, or of something else.
+    """
+    data = read_json(folder / STATE, FORMAT, VERSION)
+    own = data.get("identity")
+    if not isinstance(own, dict):
+        raise AgentError(f"'{folder / STATE}' is damaged: field 'identity' is missing or wrong")
+    for key, value in wanted.items():
+        if own.get(key) != value:
+            raise AgentError(
+                f"the training in '{folder}' has {key} {own.get(key)!r}, not {value!r}; resume it "
+                "with the options that it was begun with"
+            )
+    return data
 
 
 def train(
@@ -83,9 +132,12 @@ def train(
         FragenvError: nothing to resume from, or files of another version.
     """
     torch.set_num_threads(1)
+    device = resolve_device(config.device)
+    first = make_env()
+    mine = identity(first, trained_on)
+    earlier = read_training(folder, mine) if resume else None
     envs = [lambda: _scaled(make_env(), config.reward_scale)] * config.num_envs
     vector = DummyVecEnv(envs)
-    layout = vector.envs[0].unwrapped.layout  # type: ignore[attr-defined]
     model = MaskablePPO(
         GraphPolicy,
         vector,
@@ -96,15 +148,15 @@ def train(
         gamma=1.0,
         gae_lambda=0.95,
         ent_coef=config.entropy,
-        policy_kwargs={"layout": layout, "hidden": config.hidden, "layers": config.layers},
+        policy_kwargs={"layout": first.layout, "hidden": config.hidden, "layers": config.layers},
         seed=config.seed,
-        device=resolve_device(config.device),
+        device=device,
     )
+    recorder = _Recorder(first, config, folder, mine, progress)
+    if earlier is not None:
+        recorder.restore(model, earlier)
     folder.mkdir(parents=True, exist_ok=True)
     model.set_logger(configure(str(folder / "tensorboard"), ["tensorboard"]))
-    recorder = _Recorder(vector.envs[0].unwrapped, config, folder, trained_on, progress)  # type: ignore[arg-type]
-    if resume:
-        recorder.restore(model)
     left = config.timesteps - model.num_timesteps
     try:
         if left > 0:
@@ -129,11 +181,11 @@ class _Recorder(BaseCallback):
         env: FragmentEnv,
         config: TrainConfig,
         folder: Path,
-        trained_on: str,
+        identity: dict[str, Any],
         progress: Callable[[int], None],
     ) -> None:
         super().__init__()
-        self.env, self.config, self.folder, self.trained_on = env, config, folder, trained_on
+        self.env, self.config, self.folder, self.identity = env, config, folder, identity
         self.progress = progress
         self.history = History()
         self.best_cost = float("inf")
@@ -175,8 +227,7 @@ class _Recorder(BaseCallback):
         self.logger.record("greedy/latency_over_bound", self.history.latencies[-1])
         if cost < self.best_cost:
             self.best_cost, self.best_step = cost, self.num_timesteps
-            weights = policy.network.state_dict()
-            self.best_weights = {k: v.detach().cpu().clone() for k, v in weights.items()}
+            self.best_weights = _copied(policy.network)
         self.progress(self.num_timesteps)
 
     def best_network(self) -> PolicyNetwork:
@@ -187,16 +238,18 @@ class _Recorder(BaseCallback):
 
     def save(self, model: MaskablePPO) -> None:
         """Write the agent and what ``restore`` needs."""
+        policy = model.policy
+        assert isinstance(policy, GraphPolicy)
+        # interrupted before the first evaluation
+        self.best_weights = self.best_weights or _copied(policy.network)
         agent = AgentConfig(
             self.config.hidden,
             self.config.layers,
-            self.trained_on,
+            self.identity["env"],
             self.best_step,
             self.config.seed,
         )
         save_agent(self.best_network(), agent, self.folder / "agent")
-        policy = model.policy
-        assert isinstance(policy, GraphPolicy)
         write_bytes(self.folder / LATEST, tensor_bytes(policy.network.state_dict()))
         tensors, groups = _flatten_optimizer(policy.optimizer.state_dict())
         write_bytes(self.folder / OPTIMIZER, tensor_bytes(tensors))
@@ -206,7 +259,7 @@ class _Recorder(BaseCallback):
             VERSION,
             {
                 "config": asdict(self.config),
-                "trained_on": self.trained_on,
+                "identity": self.identity,
                 "timesteps": model.num_timesteps,
                 "updates": model._n_updates,
                 "best_cost": self.best_cost,
@@ -216,9 +269,8 @@ class _Recorder(BaseCallback):
             },
         )
 
-    def restore(self, model: MaskablePPO) -> None:
+    def restore(self, model: MaskablePPO, data: dict[str, Any]) -> None:
         """Go on where ``save`` left off; random numbers start anew from seed and step."""
-        data = read_json(self.folder / STATE, FORMAT, VERSION)
         policy = model.policy
         assert isinstance(policy, GraphPolicy)
         try:
@@ -229,10 +281,18 @@ class _Recorder(BaseCallback):
             model._n_updates = int(data["updates"])
             self.history = History(**data["history"])
             self.best_cost, self.best_step = float(data["best_cost"]), int(data["best_step"])
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise AgentError(f"cannot resume from '{self.folder}': {error}") from None
-        self.best_weights = read_tensors(self.folder / "agent" / "weights.safetensors")
+            self.best_weights = read_tensors(self.folder / "agent" / WEIGHTS)
+            self.best_network()
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError):
+            raise AgentError(
+                f"cannot resume from '{self.folder}': its files are damaged or do not belong "
+                "together"
+            ) from None
         model.set_random_seed(self.config.seed + model.num_timesteps)
+
+
+def _copied(network: PolicyNetwork) -> dict[str, torch.Tensor]:
+    return {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
 
 
 def _flatten_optimizer(state: dict[str, Any]) -> tuple[dict[str, torch.Tensor], list[Any]]:

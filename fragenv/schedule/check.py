@@ -158,7 +158,7 @@ class _Checker:
 
     def check_binding(self, task: Json, runs: list[int]) -> None:
         binding = self.bindings.get(task["instance"])
-        if binding is None or binding["fragment"] != task["fragment"]:
+        if binding is None or not self.stands_in(binding["fragment"], task["fragment"]):
             self.broken("fragment not bound", task["operators"][0], 1, 0, "")
             return
         ready = 0
@@ -167,6 +167,12 @@ class _Checker:
         for run in runs:
             if self.starts[run] < ready:
                 self.broken("RUN before its BIND", run, self.starts[run], ready, "cycles")
+
+    def stands_in(self, bound: int, wanted: int) -> bool:
+        """Whether a bound fragment has the lanes and all stages of the wanted one."""
+        have, need = self.fragments[bound], self.fragments[wanted]
+        lanes = all(have[name] == need[name] for name in ("lanes_in", "lanes_out"))
+        return lanes and set(need["stages"]) <= set(have["stages"])
 
     def bind_end(self, instance: int) -> int:
         found = [

@@ -82,6 +82,11 @@ def test_evaluate__runs_an_agent_on_another_network(finished: Path, tmp_path: Pa
         ("train.py", ["--env", "ModelChip-v0"], "needs a model"),
         ("train.py", ["--env", "ModelChip-v0", "--model", "missing.onnx"], "missing.onnx"),
         ("train.py", ["--env", "LeNetChip-v0", "--output", "/proc/nothing"], "/proc/nothing"),
+        ("train.py", ["--env", "LeNetChip-v0", "--device", "foo"], "unknown device 'foo'"),
+        ("train.py", ["--env", "LeNetChip-v0", "--timesteps", "-5"], "--timesteps"),
+        ("train.py", ["--env", "LeNetChip-v0", "--batch", "0"], "--batch"),
+        ("train.py", ["--env", "LeNetChip-v0", "--weights", "no.onnx"], "no.onnx"),
+        ("train.py", ["--env", "LeNetChip-v0", "--resume", "nowhere"], "nowhere"),
         ("evaluate.py", ["--agent", "nowhere", "--env", "LeNetChip-v0"], "nowhere"),
         ("evaluate.py", ["--agent", "nowhere"], "--env ID or --model"),
     ],
@@ -92,3 +97,12 @@ def test_commands__bad_input_is_one_sentence(
     said = run(script, *arguments, code=2)
     assert message in said
     assert "Traceback" not in said
+
+
+def test_train__resumes_on_nothing_else(finished: Path) -> None:
+    before = {p: p.read_bytes() for p in finished.rglob("*") if p.is_file()}
+    said = run("train.py", "--env", "LeNetChip-v0", "--chip", "cgra512", "--resume",
+               str(finished), code=2)  # fmt: skip
+    assert "cgra512" in said
+    assert {p: p.read_bytes() for p in finished.rglob("*") if p.is_file()} == before
+    assert not (ROOT / "nowhere").exists()
