@@ -250,7 +250,11 @@ def _configure(
     duration = problem.bind_cycles[fragment]
     start, state.config_port = state.config_port.placed(free_at, duration)
     state.config_bytes += problem.config_bytes[fragment]
+    # area of evicted fragments that still run is not free for this one
     left = total - (state.area_held + area)
+    for time, given, _ in state.area_releases:
+        if time > start:
+            left = left - given
     state.untouched = Area(
         min(state.untouched.multipliers, left.multipliers),
         min(state.untouched.lut, left.lut),
