@@ -216,6 +216,7 @@ class _Lowering:
                 task=task,
                 step=index,
                 tensor=self.problem.tensors[tensor],
+                source=transfer.source,
                 frames=step.chunk.frames,
                 rows=step.chunk.in_rows if first else step.chunk.residual_rows,
             )
@@ -251,6 +252,7 @@ class _Lowering:
             step=index,
             frames=step.chunk.frames,
             rows=step.chunk.out_rows,
+            cols=step.chunk.cols,
             blocks=step.blocks,
             instance=record.instance,
         )
@@ -275,6 +277,7 @@ class _Lowering:
             tensor=self.problem.tensors[record.choice.output],
             frames=step.chunk.frames,
             rows=step.chunk.out_rows,
+            cols=step.chunk.cols,
             blocks=step.blocks,
         )
         return self._add(start, command)

@@ -59,9 +59,13 @@ class Command:
     step: int = -1
     #: the tensor moved, "" for weights, RUN and BIND
     tensor: str = ""
+    #: of an input LOAD: index among the task's sources (residuals follow); -1 for others
+    source: int = -1
     #: half-open ranges: frames; rows of that tensor, of the output for a RUN; weight blocks
     frames: tuple[int, int] = (0, 0)
     rows: tuple[int, int] = (0, 0)
+    #: output columns of a RUN and of its STORE
+    cols: tuple[int, int] = (0, 0)
     blocks: tuple[int, int] = (0, 0)
     #: which binding of a fragment this configures (BIND) or runs on (RUN)
     instance: int = -1

@@ -23,7 +23,7 @@ from fragenv.serialize import read_json, write_json
 FORMAT, VERSION = "fragenv-schedule", 1
 COMMAND_COLUMNS = (
     *("kind", "unit", "role", "cycles", "waits", "run_bytes", "runs", "task", "step", "tensor"),
-    *("frames", "rows", "blocks", "instance"),
+    *("source", "frames", "rows", "cols", "blocks", "instance"),
 )
 
 
@@ -188,6 +188,7 @@ def _operators(problem: Problem) -> list[dict[str, Any]]:
             "inputs": [p for t in op.inputs for p in problem.parts.get(t, (t,))],
             "output": op.output,
             "weight_bytes": op.weight_bytes,
+            "attributes": dict(op.attributes),
         }
         for op in problem.operators
     ]
