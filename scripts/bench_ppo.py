@@ -20,6 +20,7 @@ from agents.ppo.train import TrainConfig, train  # noqa: E402
 from agents.scheduler import Budget  # noqa: E402
 from fragenv.env.env import FragmentEnv  # noqa: E402
 from fragenv.env.registry import lookup  # noqa: E402
+from fragenv.errors import FragenvError  # noqa: E402
 from fragenv.serialize import write_bytes  # noqa: E402
 
 WANTED_STEPS = 1_000
@@ -29,6 +30,10 @@ console = Console()
 
 def main(
     env: Annotated[str, typer.Option(help="Environment id.")] = "AlexNetChip-v0",
+    chip: Annotated[str | None, typer.Option(help="Chip; default: the id's.")] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Frames per job; default: the id's.")
+    ] = None,
     seeds: Annotated[int, typer.Option(help="Trainings of the default length; 0: speed only.")] = 0,
     timesteps: Annotated[int, typer.Option(help="Steps of each training.")] = 60_000,
     budget: Annotated[int, typer.Option(help="apply calls of each other scheduler.")] = 20_000,
@@ -38,17 +43,24 @@ def main(
 ) -> None:
     """Print environment steps per second of training on one core, updates included, against the
     1,000 wanted; with --seeds, train that many agents and compare their greedy rollouts."""
-    _, kwargs = lookup(env, None, None, None)
+    try:
+        _, kwargs = lookup(env, None, chip, batch)
+        problem = FragmentEnv(**kwargs).problem
+    except FragenvError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(2) from None
+    chosen = {"chip": chip, "batch": batch}
+    options = "".join(f" --{name} {value}" for name, value in chosen.items() if value)
     if not seeds:
         # the first training fills the caches of plans
         for number in range(2):
             seconds = _train(kwargs, env, TrainConfig(timesteps=12_288, seed=number))[1]
         rate = 12_288 / seconds
         console.print(
-            f"{env}: {rate:,.0f} steps/s, wanted {WANTED_STEPS:,}: {rate / WANTED_STEPS:.2f}"
+            f"{env}{options}: {rate:,.0f} steps/s, "
+            f"wanted {WANTED_STEPS:,}: {rate / WANTED_STEPS:.2f}"
         )
         return
-    problem = FragmentEnv(**kwargs).problem
     entries = compare(problem, Budget(budget), 0, {}, lambda name: None)
     bound = problem.bound.latency_cycles
     rival = min(entries[name].result.state.latency_cycles for name in RIVALS)
@@ -69,13 +81,14 @@ def main(
         )
         console.print(rows[-1])
     won = sum(bool(row["no_worse"]) for row in rows)
-    command = f"python scripts/bench_ppo.py --env {env} --seeds {seeds} --timesteps {timesteps}"
+    command = f"python scripts/bench_ppo.py --env {env}{options} --seeds {seeds}"
     lines = [
         f"# {env}: {seeds} seeds of the default training",
         "",
-        f"Made by `{command} --budget {budget}`. Latency over the lower bound; cost is latency and",
-        "traffic over their bounds, added. Other schedulers have the same number of apply calls as",
-        "the agent's samples; the agent's training time stands apart.",
+        f"Made by `{command} --timesteps {timesteps} --budget {budget}` on {problem.chip.name},",
+        f"batch {problem.batch}. Latency over the lower bound; cost is latency and traffic over",
+        "their bounds, added. Other schedulers have the same number of apply calls as the agent's",
+        "samples; the agent's training time stands apart.",
         "",
         "| scheduler | latency | cost |",
         "|---|---|---|",
@@ -96,7 +109,7 @@ def main(
         f"({rival / bound:.3f}): {won} of {seeds} seeds.",
     ]
     folder = new_folder(output)
-    stem = env.removesuffix("-v0").lower()
+    stem = "_".join([env.removesuffix("-v0").lower(), *(str(v) for v in chosen.values() if v)])
     write_bytes(folder / f"{stem}_seeds.md", ("\n".join(lines) + "\n").encode())
     write_bytes(folder / f"{stem}_seeds.json", json.dumps(rows, indent=1).encode() + b"\n")
     console.print("\n".join(lines), markup=False)

@@ -202,8 +202,8 @@ class _Recorder(BaseCallback):
         return True
 
     def _on_rollout_start(self) -> None:
-        # the policy has just been updated (or is new)
-        if self.num_timesteps:
+        # the policy has just been updated, unless a training that was resumed begins here
+        if self.num_timesteps not in self.history.steps[-1:]:
             self._evaluate()
 
     def _on_training_end(self) -> None:
