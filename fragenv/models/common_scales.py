@@ -16,15 +16,16 @@ import onnx
 Range = tuple[float, float]
 
 _ACTIVATIONS = frozenset({"Relu", "Clip"})
-#: operators whose result has the scale of their first input; of a concatenation, of all inputs.
-#: A mean could have a scale of its own, but ONNX Runtime's quantiser gives it its input's
+#: operators whose result has the scale of their first input; of a concatenation, of all inputs
 _SAME_SCALE = _ACTIVATIONS | {
-    *("Concat", "MaxPool", "AveragePool", "Reshape", "Flatten", "Squeeze", "Unsqueeze"),
-    *("Transpose", "Identity", "Dropout"),
+    *("Concat", "MaxPool", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"),
+    *("Identity", "Dropout"),
 }
 
 
-def common_ranges(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> dict[str, Range]:
+def common_ranges(
+    model: onnx.ModelProto, ranges: Mapping[str, Range], tied_means: bool
+) -> dict[str, Range]:
     """The range of every tensor that shares its scale with others.
 
     A group's range spans those of its tensors. What only an activation reads does not count: the
@@ -33,13 +34,15 @@ def common_ranges(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> dict[s
     Args:
         model: a float model.
         ranges: of its activations, from calibration.
+        tied_means: whether the result of an AveragePool has its input's scale.
     """
+    same_scale = _SAME_SCALE | {"AveragePool"} if tied_means else _SAME_SCALE
     ties = nx.Graph()
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in model.graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
-        if node.op_type in _SAME_SCALE:
+        if node.op_type in same_scale:
             inputs = node.input if node.op_type == "Concat" else node.input[:1]
             ties.add_edges_from((name, node.output[0]) for name in inputs)
     outputs = {value.name for value in model.graph.output}

@@ -69,22 +69,31 @@ def quantise_onnx(
                 weight_type=QuantType.QInt8,
                 activation_type=QuantType.QInt8,
                 op_types_to_quantize=list(_QUANTISED),
-                extra_options={
-                    # keep each relu as a node: it is an operator of the graph
-                    "QDQKeepRemovableActivations": True,
-                    "TensorQuantOverrides": _shared(folded, calibration),
-                },
+                extra_options=_options(folded, calibration),
             )
         except Exception as error:  # ONNX Runtime raises its own and many built-in types
             raise ModelError(source, f"cannot be quantised: {error}") from error
 
 
-def _shared(path: str, calibration: npt.NDArray[np.float32]) -> dict[str, list[dict[str, Any]]]:
-    """Ranges of the tensors that share a scale, as ONNX Runtime's quantiser takes them."""
-    shared = common_ranges(onnx.load(path), _ranges(path, calibration))
+def _options(path: str, calibration: npt.NDArray[np.float32]) -> dict[str, Any]:
+    """ONNX Runtime's options for the float model at ``path``."""
+    model = onnx.load(path)
+    outputs = {value.name for value in model.graph.output}
+    means = [node for node in model.graph.node if node.op_type == "AveragePool"]
+    # left alone, the quantiser gives a mean its input's scale, and every other mean of two falls
+    # between two units. What reads the mean quantises it, with a scale of its own
+    tied_means = any(node.output[0] in outputs for node in means)
+    shared = common_ranges(model, _ranges(path, calibration), tied_means)
     return {
-        name: [{"rmin": np.array(low, np.float32), "rmax": np.array(high, np.float32)}]
-        for name, (low, high) in shared.items()
+        # keep each relu as a node: it is an operator of the graph
+        "QDQKeepRemovableActivations": True,
+        "OpTypesToExcludeOutputQuantization": [] if tied_means else ["AveragePool"],
+        # a maximum or a reshape quantises its input even where the producer did not
+        "ForceQuantizeNoInputCheck": True,
+        "TensorQuantOverrides": {
+            name: [{"rmin": np.array(low, np.float32), "rmax": np.array(high, np.float32)}]
+            for name, (low, high) in shared.items()
+        },
     }
 
 
