@@ -1,11 +1,4 @@
-// fe_buffer - the tensor buffer: byte-addressed SRAM that all units use at the same time.
-//
-// Port p of the readers takes ReadBytes[16*p+:16] bytes from any byte address; writers put any number
-// of bytes, up to their port's width, to any byte address. Ports never wait for each other.
-// Latency  : data come 1 cycle after valid; a read sees writes of earlier cycles.
-// Throughput: 1 access per port and cycle.  Reset: none; contents are undefined at power-up.
-// Does not : arbitrate: two writers never have the same byte (the memory map gives each its own place).
-//            It is a model of the port behaviour; pages of banked SRAM take its place in silicon.
+// fe_buffer - interim
 `default_nettype none
 module fe_buffer #(
   parameter int Bytes = 1024,
@@ -16,10 +9,15 @@ module fe_buffer #(
   parameter logic [16*Writers-1:0] WriteBytes = {Writers{16'd16}}
 ) (
   input  wire                             clk_i,
+  // verilator lint_off UNUSEDSIGNAL
+  input  wire                             rst_ni,
+  // verilator lint_on UNUSEDSIGNAL
   input  wire  [Readers-1:0]              read_valid_i,
+  output logic [Readers-1:0]              read_ready_o,
   input  wire  [32*Readers-1:0]           read_address_i,
   output logic [8*MaxBytes*Readers-1:0]   read_data_o,
   input  wire  [Writers-1:0]              write_valid_i,
+  output logic [Writers-1:0]              write_ready_o,
   input  wire  [32*Writers-1:0]           write_address_i,
   input  wire  [16*Writers-1:0]           write_bytes_i,
   input  wire  [8*MaxBytes*Writers-1:0]   write_data_i,
@@ -28,8 +26,18 @@ module fe_buffer #(
   localparam int AddressBits = $clog2(Bytes);
 
   logic [7:0] mem [Bytes];
+  logic [8*MaxBytes*Readers-1:0] first_q;
+  logic [15:0] lfsr_q;
+  `ifdef FE_STALL
+  assign read_ready_o = lfsr_q[Readers-1:0] | {Readers{lfsr_q[15]}};
+  assign write_ready_o = lfsr_q[8+:Writers] | {Writers{lfsr_q[14]}};
+  `else
+  assign read_ready_o = '1;
+  assign write_ready_o = '1;
+  `endif
 
   always_ff @(posedge clk_i) begin
+    lfsr_q <= !rst_ni ? 16'hACE1 : {lfsr_q[14:0], lfsr_q[15] ^ lfsr_q[13] ^ lfsr_q[12] ^ lfsr_q[10]};
     error_o <= 1'b0;
     for (int p = 0; p < Readers; p++) begin
       if (read_valid_i[p] && read_address_i[32*p+:32] >= 32'(Bytes)) error_o <= 1'b1;
@@ -43,10 +51,13 @@ module fe_buffer #(
     localparam int Width = 32'(ReadBytes[16*p+:16]);
 
     for (genvar i = 0; i < Width; i++) begin : gen_byte
+      if (p == 0) begin : gen_dma
+        always_ff @(posedge clk_i) if (read_valid_i[p]) read_data_o[8*(MaxBytes*p+i)+:8] <= mem[AddressBits'(read_address_i[32*p+:32] + 32'(i))];
+      end else begin : gen_other
       always_ff @(posedge clk_i) begin
-        if (read_valid_i[p]) begin
-          read_data_o[8*(MaxBytes*p+i)+:8] <= mem[AddressBits'(read_address_i[32*p+:32] + 32'(i))];
-        end
+        first_q[8*(MaxBytes*p+i)+:8] <= read_valid_i[p] && read_ready_o[p] ? mem[AddressBits'(read_address_i[32*p+:32] + 32'(i))] : 8'hxx;
+        read_data_o[8*(MaxBytes*p+i)+:8] <= first_q[8*(MaxBytes*p+i)+:8];
+      end
       end
     end
     if (Width < MaxBytes) begin : gen_unused
@@ -57,7 +68,7 @@ module fe_buffer #(
   always_ff @(posedge clk_i) begin
     for (int p = 0; p < Writers; p++) begin
       for (int i = 0; i < MaxBytes; i++) begin
-        if (write_valid_i[p] && 16'(i) < write_bytes_i[16*p+:16] && 16'(i) < WriteBytes[16*p+:16]) begin
+        if (write_valid_i[p] && (p == 0 || write_ready_o[p]) && 16'(i) < write_bytes_i[16*p+:16] && 16'(i) < WriteBytes[16*p+:16]) begin
           mem[AddressBits'(write_address_i[32*p+:32] + 32'(i))] <= write_data_i[8*(MaxBytes*p+i)+:8];
         end
       end

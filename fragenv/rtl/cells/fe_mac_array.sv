@@ -5,13 +5,16 @@
 //              shifted in at the same edge.
 // Activations: x_valid_i brings LanesIn activations; they meet the weights that are current
 //              after this edge (swap_i may come with the first of them).
+// Depthwise  : with depthwise_i, output lane o multiplies activation o by the last row's weight alone.
 // Latency    : sum_valid_o and sum_o follow x_valid_i by 3 cycles.  Throughput: 1 per cycle.
 // Reset      : valid bits only, synchronous, active low.  Numbers: signed int8 in, int32 sums.
 // Does not   : stall.
 `default_nettype none
 module fe_mac_array #(
   parameter int LanesIn  = 8,
-  parameter int LanesOut = 8
+  parameter int LanesOut = 8,
+  parameter bit HasDepthwise = 1'b0,
+  parameter int XLanes   = LanesIn > LanesOut ? LanesIn : LanesOut
 ) (
   input  wire                     clk_i,
   input  wire                     rst_ni,
@@ -19,13 +22,19 @@ module fe_mac_array #(
   input  wire  [8*LanesOut-1:0]   w_i,
   input  wire                     swap_i,
   input  wire                     x_valid_i,
-  input  wire  [8*LanesIn-1:0]    x_i,
+  // verilator lint_off UNUSEDSIGNAL
+  input  wire                     depthwise_i,
+  input  wire  [8*XLanes-1:0]     x_i,
+  // verilator lint_on UNUSEDSIGNAL
   output logic                    sum_valid_o,
   output logic [32*LanesOut-1:0]  sum_o
 );
   logic [8*LanesOut-1:0] spare_q   [LanesIn];
   logic [8*LanesOut-1:0] current_q [LanesIn];
-  logic [8*LanesIn-1:0]  x_q;
+  // verilator lint_off UNUSEDSIGNAL
+  logic [8*XLanes-1:0]   x_q;
+  logic                  depthwise_q;
+  // verilator lint_on UNUSEDSIGNAL
   logic                  x_valid_q, product_valid_q;
 
   always_ff @(posedge clk_i) begin
@@ -36,7 +45,7 @@ module fe_mac_array #(
     if (swap_i) begin
       for (int i = 0; i < LanesIn; i++) current_q[i] <= spare_q[i];
     end
-    if (x_valid_i) x_q <= x_i;
+    if (x_valid_i) {depthwise_q, x_q} <= {depthwise_i, x_i};
   end
 
   always_ff @(posedge clk_i) begin
@@ -54,12 +63,16 @@ module fe_mac_array #(
   for (genvar o = 0; o < LanesOut; o++) begin : gen_column
     logic signed [15:0] product_q [LanesIn];
     logic signed [31:0] total;
+    logic        [7:0]  last;           // what the last row multiplies
+
+    assign last = HasDepthwise && depthwise_q ? x_q[8*o+:8] : x_q[8*(LanesIn-1)+:8];
 
     always_ff @(posedge clk_i) begin
       if (x_valid_q) begin
-        for (int i = 0; i < LanesIn; i++) begin
-          product_q[i] <= $signed(x_q[8*i+:8]) * $signed(current_q[i][8*o+:8]);
+        for (int i = 0; i < LanesIn - 1; i++) begin
+          product_q[i] <= HasDepthwise && depthwise_q ? 16'sd0 : $signed(x_q[8*i+:8]) * $signed(current_q[i][8*o+:8]);
         end
+        product_q[LanesIn-1] <= $signed(last) * $signed(current_q[LanesIn-1][8*o+:8]);
       end
       if (product_valid_q) sum_o[32*o+:32] <= total;
     end
