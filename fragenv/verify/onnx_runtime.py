@@ -1,0 +1,79 @@
+"""A quantised ONNX file in ONNX Runtime, with every int8 tensor that it computes on the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from fragenv.errors import ModelError
+from fragenv.graph.from_onnx import OnnxImport, import_onnx
+from fragenv.verify.integers import Int8
+
+
+class QuantisedModel:
+    """Runs the file with ONNX Runtime's own integer kernels and scales in floating point.
+
+    Raises:
+        ModelError: the file cannot be imported or run.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        import onnxruntime
+
+        found = import_onnx(path)
+        self.graph = found.graph
+        #: tensor of the graph -> the file's value that holds its integers
+        self.values = _integer_values(found)
+        model = onnx.load(path)
+        present = {value.name for value in model.graph.output}
+        for name in self.values.values():
+            if name not in present:
+                model.graph.output.append(onnx.ValueInfoProto(name=name))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # without VNNI, sums of uint8 x int8 saturate otherwise
+        options.add_session_config_entry("session.x64quantprecision", "1")
+        try:
+            self._session = onnxruntime.InferenceSession(
+                model.SerializeToString(), options, ["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime raises many types of its own
+            raise ModelError(str(path), f"ONNX Runtime refuses it: {error}") from error
+        self._batch = found.scope.batch
+
+    def tensors(self, frames: npt.NDArray[np.float32]) -> dict[str, Int8]:
+        """The integers of every quantised tensor, (n, *shape), for frames (n, *input_shape).
+
+        n must be a multiple of the batch that is built into the file.
+        """
+        (name,) = self.graph.inputs
+        wanted = list(self.values.values())
+        parts = [
+            self._session.run(wanted, {name: np.ascontiguousarray(frames[i : i + self._batch])})
+            for i in range(0, len(frames), self._batch)
+        ]
+        result = {}
+        for index, tensor in enumerate(self.values):
+            stored = np.concatenate([part[index] for part in parts])
+            if stored.dtype == np.uint8:
+                stored = (stored.astype(np.int16) - 128).astype(np.int8)
+            result[tensor] = stored.reshape(len(frames), *self.graph.tensors[tensor].shape)
+        return result
+
+
+def _integer_values(found: OnnxImport) -> dict[str, str]:
+    result: dict[str, str] = {}
+    for tensor, notes in found.scope.scales.items():
+        made = found.scope.file.producer.get(tensor)
+        if made is not None and made.op_type.startswith(("QLinear", "QGemm")):
+            result[tensor] = tensor
+            continue
+        for note in notes:
+            if note.node.op_type == "QuantizeLinear":
+                result[tensor] = note.node.output[0]
+                break
+    return {name: value for name, value in result.items() if name in found.graph.tensors}
