@@ -11,7 +11,7 @@ from math import log2
 import numpy as np
 import pytest
 from cell import Cell, pack, unpack
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fragenv.rtl.lrn_tables import exp_table, log_table, tables_include
@@ -19,7 +19,7 @@ from fragenv.verify.build import cells_folder
 
 LANES = 3
 #: cycles from valid_i to valid_o, as the cell documents
-LATENCY = 13
+LATENCY = 15
 
 
 @dataclass(frozen=True)
@@ -160,10 +160,12 @@ def test_lrn__any_beta_where_the_cell_has_the_bits(
 def test_arithmetic__is_within_one_unit_of_real_numbers(
     scale: float, ratio: float, alpha: float, beta: float, bias: float, size: int, seed: int
 ) -> None:
-    """The whole integer normalisation against float64, rounded at the very end."""
+    """The whole integer normalisation against float64, rounded at the very end. An offset that is
+    rounded to an integer is wrong by up to half of one part in ``offset``, a result then by up to
+    ``rounding`` units; below 128 a result may differ by more than one unit."""
     offset = round(bias * size / (alpha * scale**2))
-    if not 1 <= offset < 2**40:
-        return
+    assume(128 <= offset < 2**40)
+    rounding = 127 * beta / (2 * offset)
     rng = np.random.default_rng(seed)
     zero, zero_out = (int(v) for v in rng.integers(-128, 128, 2))
     x = rng.integers(-128, 128, (400, 16)) - zero
@@ -175,7 +177,8 @@ def test_arithmetic__is_within_one_unit_of_real_numbers(
     rounded = np.clip(np.floor(wanted / out_scale + 0.5) + zero_out, -128, 127)
     differs = found != rounded
     assert np.abs(found - rounded).max() <= 1
-    assert differs.mean() <= 0.01
+    # where the factor hardly varies, one value of x is one element in 256
+    assert differs.mean() <= 0.01 + rounding
 
 
 def _window(channel: int, channels: int, size: int) -> slice:
@@ -183,9 +186,7 @@ def _window(channel: int, channels: int, size: int) -> slice:
     return slice(max(0, channel - (size - 1) // 2), min(channels, channel + size // 2 + 1))
 
 
-def _normalise(
-    x: np.ndarray, size: int, alpha: float, beta: float, bias: float
-) -> np.ndarray:
+def _normalise(x: np.ndarray, size: int, alpha: float, beta: float, bias: float) -> np.ndarray:
     """ONNX's LRN in float64 for values of (n, channels)."""
     windows = (_window(c, x.shape[1], size) for c in range(x.shape[1]))
     sums = np.stack([(x[:, w] ** 2).sum(axis=1) for w in windows], axis=1)

@@ -4,9 +4,9 @@
 //             multiplier / 2^shift, 2^23 <= multiplier < 2^24. Logarithm and power are interpolated
 //             linearly between the points of fe_lrn_tables.svh; every step rounds down.
 // Constants : offset_i, at least 1; beta_i with 16 binary digits, below 2^BetaBits; gain_i with 20 binary
-//             digits, such that 2^E < 2^24. They are stable while valid_i is 1 and 9 cycles after.
+//             digits, such that 2^E < 2^24. They are stable while valid_i is 1 and 10 cycles after.
 // Results   : shift_o 0 to 62 (62 for factors below 2^-39 too), multiplier_o.
-// Latency   : 13 cycles.  Throughput: 1 vector of Lanes sums per cycle, no stalls.
+// Latency   : 15 cycles.  Throughput: 1 vector of Lanes sums per cycle, no stalls.
 // Multipliers: per lane 13 x 12, twice BetaBits x 13, and 16 x 12 bits.
 // Reset     : valid bits only, synchronous, active low.
 // Does not  : square, sum, or multiply the inputs by the factor.
@@ -28,7 +28,7 @@ module fe_lrn #(
   output logic [8*Lanes-1:0]  shift_o,
   output logic [24*Lanes-1:0] multiplier_o
 );
-  localparam int Latency    = 13;
+  localparam int Latency    = 15;
   localparam int ScaledBits = BetaBits + 26 - 16;                        // of beta * log2(u)
   localparam int PowerBits  = ScaledBits < 32 ? 33 : ScaledBits + 2;     // of E
 
@@ -85,10 +85,10 @@ module fe_lrn #(
       end
     end
 
-    // stages 5 to 7: log2(u)
-    logic [32:0] log_word_q;
-    logic [11:0] log_rest_q;
-    logic [5:0]  log_whole5_q, log_whole6_q;
+    // stages 5 to 8: log2(u); a block RAM is slow and gets a cycle of its own
+    logic [32:0] log_rom_q, log_word_q;
+    logic [11:0] log_rest5_q, log_rest6_q;
+    logic [5:0]  whole5_q, whole6_q, whole7_q;
     logic [19:0] log_point_q;
     // verilator lint_off UNUSEDSIGNAL
     logic [24:0] log_product_q;        // rounded down
@@ -97,19 +97,24 @@ module fe_lrn #(
 
     always_ff @(posedge clk_i) begin
       if (valid_q[3]) begin
-        log_word_q   <= log_word(fraction_q[19:12]);
-        log_rest_q   <= fraction_q[11:0];
-        log_whole5_q <= whole_q;
+        log_rom_q   <= log_word(fraction_q[19:12]);
+        log_rest5_q <= fraction_q[11:0];
+        whole5_q    <= whole_q;
       end
       if (valid_q[4]) begin
-        log_product_q <= 25'(log_word_q[32:20]) * 25'(log_rest_q);
-        log_point_q   <= log_word_q[19:0];
-        log_whole6_q  <= log_whole5_q;
+        log_word_q  <= log_rom_q;
+        log_rest6_q <= log_rest5_q;
+        whole6_q    <= whole5_q;
       end
-      if (valid_q[5]) log_q <= {log_whole6_q, log_point_q + 20'(log_product_q[24:12])};
+      if (valid_q[5]) begin
+        log_product_q <= 25'(log_word_q[32:20]) * 25'(log_rest6_q);
+        log_point_q   <= log_word_q[19:0];
+        whole7_q      <= whole6_q;
+      end
+      if (valid_q[6]) log_q <= {whole7_q, log_point_q + 20'(log_product_q[24:12])};
     end
 
-    // stages 8 to 10: E
+    // stages 9 to 11: E
     logic [BetaBits+12:0]        low_q, high_q;
     // verilator lint_off UNUSEDSIGNAL
     logic [BetaBits+25:0]        scaled_q;     // rounded down
@@ -117,21 +122,21 @@ module fe_lrn #(
     logic signed [PowerBits-1:0] power_q;
 
     always_ff @(posedge clk_i) begin
-      if (valid_q[6]) begin
+      if (valid_q[7]) begin
         low_q  <= (BetaBits + 13)'(beta_i[BetaBits-1:0]) * (BetaBits + 13)'(log_q[12:0]);
         high_q <= (BetaBits + 13)'(beta_i[BetaBits-1:0]) * (BetaBits + 13)'(log_q[25:13]);
       end
-      if (valid_q[7]) scaled_q <= (BetaBits + 26)'(low_q) + {high_q, 13'd0};
-      if (valid_q[8]) begin
+      if (valid_q[8]) scaled_q <= (BetaBits + 26)'(low_q) + {high_q, 13'd0};
+      if (valid_q[9]) begin
         power_q <= PowerBits'(gain_i) - $signed(PowerBits'(scaled_q[BetaBits+25:16]));
       end
     end
 
-    // stages 11 to 13: 2^E
+    // stages 12 to 15: 2^E
     logic signed [PowerBits-21:0] exponent;
-    logic [7:0]                   shift11_q, shift12_q;
-    logic [38:0]                  exp_word_q;
-    logic [11:0]                  exp_rest_q;
+    logic [7:0]                   shift12_q, shift13_q, shift14_q;
+    logic [38:0]                  exp_rom_q, exp_word_q;
+    logic [11:0]                  exp_rest12_q, exp_rest13_q;
     logic [22:0]                  exp_point_q;
     // verilator lint_off UNUSEDSIGNAL
     logic [27:0]                  exp_product_q;    // rounded down
@@ -140,19 +145,24 @@ module fe_lrn #(
     assign exponent = power_q[PowerBits-1:20];
 
     always_ff @(posedge clk_i) begin
-      if (valid_q[9]) begin
-        shift11_q  <= exponent < -39 ? 8'd62 : 8'd23 - exponent[7:0];
-        exp_word_q <= exp_word(power_q[19:12]);
-        exp_rest_q <= power_q[11:0];
-      end
       if (valid_q[10]) begin
-        exp_product_q <= 28'(exp_word_q[38:23]) * 28'(exp_rest_q);
-        exp_point_q   <= exp_word_q[22:0];
-        shift12_q     <= shift11_q;
+        shift12_q    <= exponent < -39 ? 8'd62 : 8'd23 - exponent[7:0];
+        exp_rom_q    <= exp_word(power_q[19:12]);
+        exp_rest12_q <= power_q[11:0];
       end
       if (valid_q[11]) begin
+        shift13_q    <= shift12_q;
+        exp_word_q   <= exp_rom_q;
+        exp_rest13_q <= exp_rest12_q;
+      end
+      if (valid_q[12]) begin
+        shift14_q     <= shift13_q;
+        exp_product_q <= 28'(exp_word_q[38:23]) * 28'(exp_rest13_q);
+        exp_point_q   <= exp_word_q[22:0];
+      end
+      if (valid_q[13]) begin
+        shift_o[8*i+:8]        <= shift14_q;
         multiplier_o[24*i+:24] <= {1'b1, exp_point_q + 23'(exp_product_q[27:12])};
-        shift_o[8*i+:8]        <= shift12_q;
       end
     end
   end
