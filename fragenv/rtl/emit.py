@@ -26,11 +26,9 @@ from fragenv.rtl.isa import (
     END_UNIT,
     RUN_FIELDS,
     WAIT_BITS,
-    field_words,
     header,
     pack,
     pack_waits,
-    wait_words,
 )
 from fragenv.rtl.memory_map import MemoryMap, map_memory
 from fragenv.rtl.names import unique_identifiers
@@ -167,7 +165,6 @@ def _program_words(
     waits: Sequence[Mapping[int, int]],
 ) -> list[int]:
     words: list[int] = []
-    count = wait_words(circuits.units)
     totals: dict[int, int] = {}
     config_address = 0
     for command, unit, work, wait in zip(program.commands, units, works, waits, strict=True):
@@ -185,15 +182,15 @@ def _program_words(
             records = [fields]
         layout = {DMA_UNIT: DMA_FIELDS, CONFIG_UNIT: CONFIG_FIELDS}.get(unit, RUN_FIELDS)
         for number, record in enumerate(records):
-            words.append(header(unit, count + field_words(layout)))
-            words += pack_waits(wait if number == 0 else {}, circuits.units)
-            words += pack(layout, record)
+            payload = pack_waits(wait if number == 0 else {}, circuits.units)
+            payload += pack(layout, record)
+            words += [header(unit, payload), *payload]
     if max(totals.values(), default=0) >= 1 << WAIT_BITS:
         raise EmitError(
             "the program has too many commands for the wait counters; use a smaller batch"
         )
-    words.append(header(END_UNIT, count))
-    return words + pack_waits(totals, circuits.units)
+    payload = pack_waits(totals, circuits.units)
+    return [*words, header(END_UNIT, payload), *payload]
 
 
 def _manifest(
