@@ -1,7 +1,7 @@
-"""The check sum of a record: CRC-32 as in Ethernet and zlib, and its circuit for a word per cycle.
+"""The check sum of a record, CRC-32 as in Ethernet and zlib, and its circuit for a word per cycle.
 
-Each bit of the next state is the exclusive or of some of the 32 bits of the state and the 64 bits of
-the word, because the code is linear. Which ones follows from the serial form, run on single bits.
+The code is linear: each bit of the next state is the exclusive or of some of the 32 bits of the
+state and the 64 bits of the word. Which ones follows from the serial form, run on single bits.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def crc_include() -> str:
     """The text of ``cells/fe_crc32.svh``: a function from state and word to the next state."""
     columns = [_serial(1 << bit) for bit in range(_STATE_BITS + _WORD_BITS)]
     lines = [
-        "// CRC-32 of 64 bits at once, written from fragenv/rtl/crc.py: change it there. The state begins",
-        "// with all bits 1 and ends inverted; each mask chooses bits of {word, state}.",
+        "// CRC-32 of 64 bits at once, written from fragenv/rtl/crc.py: change it there.",
+        "// The state begins with all bits 1 and ends inverted; a mask chooses bits of {word, state}.",
         "",
         "function automatic logic [31:0] crc32(input logic [31:0] state, input logic [63:0] word);",
         "  logic [95:0] all;",
