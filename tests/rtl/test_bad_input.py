@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import struct
+import subprocess
+import sys
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +19,7 @@ from cell import Cell, pack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fragenv.errors import FragenvError
 from fragenv.hardware.chip import Chip
 from fragenv.models.load import load_graph
 from fragenv.rtl import isa
@@ -20,6 +27,10 @@ from fragenv.rtl.crc import crc_include
 from fragenv.rtl.emit import emit_folder
 from fragenv.schedule.lower import lower
 from fragenv.schedule.problem import Problem
+from fragenv.schedule.program import Program
+from fragenv.schedule.schedule import Schedule, load_schedule, save_schedule
+from fragenv.schedule.state import State
+from fragenv.schedule.trusted import trusted_program
 from fragenv.verify.build import cells_folder
 from fragenv.verify.run import VerifyError, read_manifest, simulate_emission
 
@@ -36,6 +47,8 @@ TINY = Chip(
     config_bytes_per_cycle=2.5,
     clock_mhz=100.0,
 )
+ROOT = Path(__file__).parents[2]
+Json = dict[str, Any]
 UNITS, LENGTHS = 3, (4, 1, 3)
 WORD_MASK = (1 << isa.WORD_BITS) - 1
 
@@ -133,14 +146,21 @@ def test_sequencer__stops_at_any_other_words(data: st.DataObject) -> None:
         assert records == _dispatched(good, 1)[0][: len(records)]
 
 
+def _solved(problem: Problem) -> tuple[State, tuple[int, ...]]:
+    """The first legal action that makes progress, always."""
+    state, actions = problem.initial(), []
+    while not state.finished:
+        after = ((problem.apply(state, a), a) for a in problem.legal_actions(state))
+        state, action = next((s, a) for s, a in after if s.tasks_left < state.tasks_left)
+        actions.append(action)
+    return state, tuple(actions)
+
+
 @pytest.fixture(scope="module")
 def emitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """LeNet, with commands of every kind."""
     problem = Problem(load_graph("lenet"), TINY)
-    state = problem.initial()
-    while not state.finished:
-        after = [problem.apply(state, a) for a in problem.legal_actions(state)]
-        state = next(s for s in after if s.tasks_left < state.tasks_left)
+    state, _ = _solved(problem)
     folder = tmp_path_factory.mktemp("bad") / "emitted"
     emit_folder(problem, lower(problem, state), None, folder)
     return folder
@@ -178,3 +198,137 @@ def test_chip__reports_a_damaged_program(emitted: Path, tmp_path: Path) -> None:
         (tmp_path / "e" / "program.bin").write_bytes(program)
         with pytest.raises(VerifyError, match="the simulated chip fails: the chip reports"):
             _simulate(tmp_path / "e")
+
+
+def _emit(schedule: Path, output: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "scripts" / "emit.py")]
+    return subprocess.run(
+        [*command, str(schedule), "--output", str(output)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+
+
+def _commands(data: Json, **wanted: str) -> list[int]:
+    """The commands whose fields are as wanted."""
+    columns = data["commands"]["columns"]
+    return [
+        number
+        for number, row in enumerate(data["commands"]["rows"])
+        if all(row[columns.index(name)] == value for name, value in wanted.items())
+    ]
+
+
+def _set(data: Json, number: int, name: str, value: object) -> None:
+    data["commands"]["rows"][number][data["commands"]["columns"].index(name)] = value
+
+
+def _forget_waits_of_store(data: Json) -> None:
+    _set(data, _commands(data, kind="store")[-1], "waits", [])
+
+
+def _forget_waits_of_runs(data: Json) -> None:
+    for number in _commands(data, kind="run"):
+        _set(data, number, "waits", [])
+
+
+def _wait_for_later(data: Json) -> None:
+    _set(data, 2, "waits", [9])
+
+
+def _wait_for_less(data: Json) -> None:
+    """Keeps all rules: some other command is the one that counts."""
+    columns, rows = data["commands"]["columns"], data["commands"]["rows"]
+    number = max(range(len(rows)), key=lambda i: len(rows[i][columns.index("waits")]))
+    _set(data, number, "waits", [*rows[number][columns.index("waits")], 0])
+
+
+def _work_in_more_memory(data: Json) -> None:
+    data["tasks"][1]["working_bytes"] = data["chip"]["buffer_bytes"] + 1
+
+
+def _smaller_memory(data: Json) -> None:
+    data["chip"]["buffer_bytes"] = 6_000
+
+
+def _drop_store(data: Json) -> None:
+    del data["commands"]["rows"][_commands(data, kind="store")[-1]]
+
+
+def _swap_decisions(data: Json) -> None:
+    data["actions"] = data["actions"][::-1]
+
+
+def _faster_load(data: Json) -> None:
+    _set(data, _commands(data, kind="load")[0], "cycles", 1)
+
+
+def _cut_a_row(data: Json) -> None:
+    data["commands"]["rows"][3] = data["commands"]["rows"][3][:-2]
+
+
+def _unknown_task(data: Json) -> None:
+    data["tasks"][0]["fragment"] = 10_000
+
+
+@pytest.fixture(scope="module")
+def schedule_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    problem = Problem(load_graph("lenet"), TINY)
+    state, actions = _solved(problem)
+    path = tmp_path_factory.mktemp("schedule") / "schedule.json"
+    save_schedule(Schedule.of(problem, state, actions, "lenet", "first", 0), problem, state, path)
+    return path
+
+
+def _edited(schedule_file: Path, change: Callable[[Json], None], target: Path) -> None:
+    data: Json = json.loads(schedule_file.read_text("utf-8"))
+    change(data)
+    target.write_text(json.dumps(data), "utf-8")
+
+
+def _trusted(path: Path) -> Program:
+    found = load_schedule(path)
+    problem = Problem(load_graph(found.model), found.chip, found.batch, found.max_depth)
+    return trusted_program(path, found, problem)
+
+
+def test_trusted_program__is_that_of_the_decisions(schedule_file: Path) -> None:
+    problem = Problem(load_graph("lenet"), TINY)
+    wanted = lower(problem, _solved(problem)[0])
+    assert _trusted(schedule_file).commands == wanted.commands
+    assert _trusted(schedule_file.parent).commands == wanted.commands
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_forget_waits_of_store, "STORE before its RUN at command"),
+        (_forget_waits_of_runs, "RUN before its weights at command"),
+        (_wait_for_later, "waits for a later command at 2"),
+        (_wait_for_less, "'waits' of command"),
+        (_work_in_more_memory, "buffer exceeded at cycle"),
+        (_smaller_memory, "buffer exceeded at cycle"),
+        (_drop_store, "output not stored once"),
+        (_swap_decisions, "decision 0"),
+        (_faster_load, "too fast at command 0"),
+        (_cut_a_row, "is damaged"),
+        (_unknown_task, "is damaged"),
+    ],
+)
+def test_trusted_program__refuses_an_edited_schedule(
+    change: Callable[[Json], None], message: str, schedule_file: Path, tmp_path: Path
+) -> None:
+    _edited(schedule_file, change, tmp_path / "edited.json")
+    with pytest.raises(FragenvError, match=re.escape(message)):
+        _trusted(tmp_path / "edited.json")
+
+
+def test_emit__writes_nothing_for_an_edited_schedule(schedule_file: Path, tmp_path: Path) -> None:
+    _edited(schedule_file, _forget_waits_of_runs, tmp_path / "edited.json")
+    done = _emit(tmp_path / "edited.json", tmp_path / "out")
+    assert done.returncode == 2
+    assert "RUN before its weights at command" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["edited.json"]
