@@ -25,7 +25,7 @@ def crc_include() -> str:
     columns = [_serial(1 << bit) for bit in range(_STATE_BITS + _WORD_BITS)]
     lines = [
         "// CRC-32 of 64 bits at once, written from fragenv/rtl/crc.py: change it there.",
-        "// The state begins with all bits 1 and ends inverted; masks choose of {word, state}.",
+        "// The state begins with all bits 1 and ends inverted; masks choose from {word, state}.",
         "",
         "function automatic logic [31:0] crc32(input logic [31:0] state, input logic [63:0] word);",
         "  logic [95:0] all;",

@@ -31,7 +31,7 @@ from fragenv.rtl.isa import (
     pack_waits,
 )
 from fragenv.rtl.memory_map import MemoryMap, map_memory
-from fragenv.rtl.names import unique_identifiers
+from fragenv.rtl.names import comment_text, unique_identifiers
 from fragenv.rtl.records import Translator, Work
 from fragenv.rtl.task import Task
 from fragenv.rtl.top import TOP_NAME, circuit_name, top_module
@@ -85,7 +85,8 @@ def emit(problem: Problem, program: Program, numbers: Quantisation | None) -> Em
     for number, stream in streams.items():
         start = memory.dram_weights[number]
         image[start : start + len(stream)] = stream
-    title = f"network '{problem.graph.name}' on chip '{problem.chip.name}', batch {problem.batch}"
+    network, chip = comment_text(problem.graph.name), comment_text(problem.chip.name)
+    title = f"network '{network}' on chip '{chip}', batch {problem.batch}"
     top = top_module(problem.chip, circuits, title)
     manifest = _manifest(problem, program, circuits, memory, units, added)
     return Emission(top, words, bytes(image), manifest)

@@ -9,6 +9,7 @@ from fragenv.hardware.fragment import Fragment, Stage
 from fragenv.hardware.timing import ACC_PIXELS
 from fragenv.rtl.circuits import FIRST_CIRCUIT_UNIT, Circuits
 from fragenv.rtl.isa import RECORDS, WORD_BITS, field_words, wait_words
+from fragenv.rtl.names import comment_text
 
 TOP_NAME = "fragenv_top"
 
@@ -236,7 +237,7 @@ def top_module(chip: Chip, circuits: Circuits, title: str) -> str:
     text = _HEADER.format(
         top=TOP_NAME,
         title=title,
-        chip=chip.name,
+        chip=comment_text(chip.name),
         beat=beat,
         units=units,
         pad=" " * (17 - len(str(units)) - 3),

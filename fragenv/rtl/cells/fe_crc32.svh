@@ -1,5 +1,5 @@
 // CRC-32 of 64 bits at once, written from fragenv/rtl/crc.py: change it there.
-// The state begins with all bits 1 and ends inverted; masks choose of {word, state}.
+// The state begins with all bits 1 and ends inverted; masks choose from {word, state}.
 
 function automatic logic [31:0] crc32(input logic [31:0] state, input logic [63:0] word);
   logic [95:0] all;
