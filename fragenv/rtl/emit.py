@@ -31,10 +31,9 @@ from fragenv.rtl.isa import (
     header,
     pack,
     pack_waits,
-    wait_words,
 )
 from fragenv.rtl.memory_map import MemoryMap, map_memory
-from fragenv.rtl.names import unique_identifiers
+from fragenv.rtl.names import comment_text, unique_identifiers
 from fragenv.rtl.records import Record, Translator, Work
 from fragenv.rtl.task import Task
 from fragenv.rtl.top import TOP_NAME, circuit_name, top_module
@@ -88,7 +87,8 @@ def emit(problem: Problem, program: Program, numbers: Quantisation | None) -> Em
     for number, stream in streams.items():
         start = memory.dram_weights[number]
         image[start : start + len(stream)] = stream
-    title = f"network '{problem.graph.name}' on chip '{problem.chip.name}', batch {problem.batch}"
+    network, chip = comment_text(problem.graph.name), comment_text(problem.chip.name)
+    title = f"network '{network}' on chip '{chip}', batch {problem.batch}"
     top = top_module(problem.chip, circuits, title)
     manifest = _manifest(problem, program, circuits, memory, units, added)
     return Emission(top, words, bytes(image), manifest)
@@ -168,7 +168,6 @@ def _program_words(
     waits: Sequence[Mapping[int, int]],
 ) -> list[int]:
     words: list[int] = []
-    count = wait_words(circuits.units)
     totals: dict[int, int] = {}
     config_address = 0
     for command, unit, work, wait in zip(program.commands, units, works, waits, strict=True):
@@ -187,14 +186,13 @@ def _program_words(
         for number, record in enumerate(records):
             payload = pack_waits(wait if number == 0 else {}, circuits.units)
             payload += _record_words(record, unit, circuits)
-            words.append(header(unit, len(payload)))
-            words += payload
+            words += [header(unit, payload), *payload]
     if max(totals.values(), default=0) >= 1 << WAIT_BITS:
         raise EmitError(
             "the program has too many commands for the wait counters; use a smaller batch"
         )
-    words.append(header(END_UNIT, count))
-    return words + pack_waits(totals, circuits.units)
+    payload = pack_waits(totals, circuits.units)
+    return [*words, header(END_UNIT, payload), *payload]
 
 
 def _record_words(record: Record, unit: int, circuits: Circuits) -> list[int]:

@@ -1,9 +1,10 @@
 """The program's records: what the sequencer hands to each unit, field by field.
 
 A program is a list of records of 64-bit little-endian words. A record is a header word (unit number
-in bits 7:0, number of payload words in bits 15:8) and the payload: first the waits, one 16-bit
-count per unit ("start when unit u has completed at least n commands"), then the unit's fields. A
-record of the unit number ``END_UNIT`` ends the program; its waits say when the job is over.
+in bits 7:0, number of payload words in bits 15:8, and in bits 63:32 the CRC-32 of the record with
+those bits 0) and the payload: first the waits, one 16-bit count per unit ("start when unit u has
+completed at least n commands"), then the unit's fields. A record of the unit number ``END_UNIT``
+ends the program; its waits say when the job is over.
 
 The fields below are the only statement of the formats: the SystemVerilog structs in
 ``cells/fe_*_record.svh`` are written from them and a test compares the two.
@@ -11,8 +12,10 @@ The fields below are the only statement of the formats: the SystemVerilog struct
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+from fragenv.rtl.crc import crc32
 
 END_UNIT = 255
 WORD_BYTES = 8
@@ -213,9 +216,10 @@ def pack_waits(waits: Mapping[int, int], units: int) -> list[int]:
     return words_of(packed, wait_words(units))
 
 
-def header(unit: int, payload_words: int) -> int:
-    """The first word of a record."""
-    return unit | payload_words << 8
+def header(unit: int, payload: Sequence[int]) -> int:
+    """The first word of a record, which the chip checks before it uses the record."""
+    low = unit | len(payload) << 8
+    return low | crc32([low, *payload]) << 32
 
 
 def record_struct(name: str) -> str:

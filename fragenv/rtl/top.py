@@ -9,6 +9,7 @@ from fragenv.hardware.fragment import Fragment, Stage
 from fragenv.hardware.timing import ACC_PIXELS
 from fragenv.rtl.circuits import FIRST_CIRCUIT_UNIT, Circuits
 from fragenv.rtl.isa import RECORDS, WORD_BITS, field_words, run_words, wait_words
+from fragenv.rtl.names import comment_text
 
 TOP_NAME = "fragenv_top"
 
@@ -59,7 +60,7 @@ module {top} #(
   localparam int Writers    = {writers};
 
   logic [Units-1:0]              word_valid, word_ready, start, done, complete;
-  logic                          word_last, buffer_error, unbound_error;
+  logic                          word_last, buffer_error, unbound_error, program_error;
   logic [63:0]                   word;
   logic [16*Units-1:0]           completed_q;
   logic [{circuits}-1:0]         bound;
@@ -84,11 +85,16 @@ module {top} #(
       for (int u = 0; u < Units; u++) begin
         completed_q[16*u+:16] <= completed_q[16*u+:16] + 16'(complete[u]);
       end
-      error_o <= error_o || buffer_error || unbound_error;
+      error_o <= error_o || buffer_error || unbound_error || program_error;
     end
   end
 
-  fe_sequencer #(.WaitWords(WaitWords), .Units(Units)) u_sequencer (
+  fe_sequencer #(
+    .WaitWords (WaitWords),
+    .Units     (Units),
+    .UnitWords ({{{{{circuits}{{8'(WaitWords + RecordBits / 64)}}}},
+                 8'(WaitWords + ConfigBits / 64), 8'(WaitWords + DmaBits / 64)}})
+  ) u_sequencer (
     .clk_i        (clk_i),
     .rst_ni       (rst_ni),
     .address_o    (program_address_o),
@@ -98,7 +104,8 @@ module {top} #(
     .word_last_o  (word_last),
     .word_o       (word),
     .completed_i  (completed_q),
-    .over_o       (over_o)
+    .over_o       (over_o),
+    .error_o      (program_error)
   );
 
   fe_buffer #(
@@ -250,7 +257,7 @@ def top_module(chip: Chip, circuits: Circuits, title: str) -> str:
     text = _HEADER.format(
         top=TOP_NAME,
         title=title,
-        chip=chip.name,
+        chip=comment_text(chip.name),
         beat=beat,
         units=units,
         pad=" " * (17 - len(str(units)) - 3),
