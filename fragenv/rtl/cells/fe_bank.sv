@@ -31,6 +31,7 @@ module fe_bank #(
   always_ff @(posedge clk_i) begin
     if (read_valid_i) read_data_o <= mem[read_index_i[Bits-1:0]];
     if (write_valid_i) begin
+      // verilator unroll_disable
       for (int i = 0; i < RowBytes; i++) begin
         if (write_enable_i[i]) mem[write_index_i[Bits-1:0]][8*i+:8] <= write_data_i[8*i+:8];
       end
