@@ -9,53 +9,6 @@ from cell import Cell, pack, unpack
 pytestmark = pytest.mark.rtl
 
 
-@pytest.mark.parametrize(("lanes_in", "lanes_out"), [(1, 1), (3, 5), (8, 4)])
-def test_mac_array__multiplies_by_the_current_weights(lanes_in: int, lanes_out: int) -> None:
-    cell = Cell(
-        "fe_mac_array",
-        {
-            "clk_i": 1,
-            "rst_ni": 1,
-            "w_valid_i": 1,
-            "w_i": 8 * lanes_out,
-            "swap_i": 1,
-            "x_valid_i": 1,
-            "x_i": 8 * lanes_in,
-        },
-        {"sum_valid_o": 1, "sum_o": 32 * lanes_out},
-        LanesIn=lanes_in,
-        LanesOut=lanes_out,
-    )
-    rng = np.random.default_rng(lanes_in)
-    expected: list[list[int]] = []
-    seen: list[list[int]] = []
-
-    def tick(**inputs: int) -> None:
-        cell.set(**({"w_valid_i": 0, "swap_i": 0, "x_valid_i": 0} | inputs))
-        cell.tick()
-        if cell.get("sum_valid_o"):
-            seen.append(unpack(cell.get("sum_o"), 32, lanes_out))
-
-    spare = rng.integers(-128, 128, (lanes_in, lanes_out))
-    for row in spare:
-        tick(w_valid_i=1, w_i=pack(row, 8))
-    for _ in range(6):  # blocks: the next one's rows come while this one's pixels pass
-        weight, spare = spare, rng.integers(-128, 128, (lanes_in, lanes_out))
-        rows = list(spare)
-        for pixel in range(lanes_in + int(rng.integers(0, 4))):
-            x = rng.integers(-128, 128, lanes_in)
-            inputs = {"x_valid_i": 1, "x_i": pack(x, 8), "swap_i": int(pixel == 0)}
-            if rows:
-                inputs |= {"w_valid_i": 1, "w_i": pack(rows.pop(0), 8)}
-            expected.append([int(v) for v in x @ weight])
-            tick(**inputs)
-            if rng.integers(0, 2):
-                tick()
-    for _ in range(3):
-        tick()
-    assert seen == expected
-
-
 def test_accumulator__adds_and_reads_at_once() -> None:
     lanes, pixels = 2, 8
     cell = Cell(
