@@ -169,9 +169,11 @@ _DMA = """
     .answer_valid_i    (dram_valid_i),
     .answer_data_i     (dram_data_i),
     .read_valid_o      (read_valid[0]),
+    .read_ready_i      (read_ready[0]),
     .read_address_o    (read_address[31:0]),
     .read_data_i       (read_data[8*BeatBytes-1:0]),
     .write_valid_o     (write_valid[0]),
+    .write_ready_i     (write_ready[0]),
     .write_address_o   (write_address[31:0]),
     .write_bytes_o     (write_bytes[15:0]),
     .write_data_o      (write_data[8*BeatBytes-1:0])

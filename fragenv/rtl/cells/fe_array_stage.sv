@@ -31,7 +31,9 @@ module fe_array_stage #(
   output logic                   x_read_valid_o,
   output logic [31:0]            x_read_address_o,
   input  wire                    x_read_ready_i,
-  input  wire  [8*XLanes-1:0]    x_data_i,
+  // verilator lint_off UNUSEDSIGNAL
+  input  wire  [8*XLanes-1:0]    x_data_i,        // a window's lanes may be more
+  // verilator lint_on UNUSEDSIGNAL
   output logic                   w_read_valid_o,
   output logic [31:0]            w_read_address_o,
   input  wire                    w_read_ready_i,
@@ -50,8 +52,10 @@ module fe_array_stage #(
   assign run = run_i;
   localparam int PixelBits  = $clog2(Pixels);
   localparam int RowsAhead  = 8;
-  localparam int DataStage  = 4;          // beats: 0 to 2 address, then 2 cycles of the memory
-  localparam int SumStage   = DataStage + 3;
+  `include "fe_latencies.svh"
+  localparam int DataStage  = 2 + BufferLatency;    // beats: 0 to 2 address, then the memory
+  localparam int SumStage   = DataStage + mac_latency(LanesIn);
+  localparam int MacLanes   = HasDepthwise ? XLanes : LanesIn;
   localparam logic [15:0] Depthwise = 16'd4;
 
   // ---- blocks of weights ----
@@ -98,14 +102,13 @@ module fe_array_stage #(
 
   assign shift = row_valid && row_odd == (next_odd_q ^ swap);
 
-  fe_fifo #(.Width(8 * LanesOut + 1), .Depth(RowsAhead)) u_rows (
+  fe_fifo #(.Bits(8 * LanesOut + 1), .Depth(RowsAhead)) u_rows (
     .clk_i   (clk_i),
     .rst_ni  (rst_ni),
-    .clear_i (1'b0),
     .push_i  (w_valid),
     .data_i  ({w_odd, w_data_i}),
-    .pop_i   (shift),
     .valid_o (row_valid),
+    .ready_i (row_odd == (next_odd_q ^ swap)),
     .data_o  ({row_odd, row})
   );
 
@@ -208,13 +211,13 @@ module fe_array_stage #(
   end
 
   // ---- multiply and accumulate ----
-  logic [8*XLanes-1:0]    x;
+  logic [8*MacLanes-1:0]  x;
   logic [32*LanesOut-1:0] sums;
   logic                   sum_valid, d_half;
   logic [PixelBits-1:0]   d_pixel;
 
   always_comb begin
-    for (int i = 0; i < XLanes; i++) begin
+    for (int i = 0; i < MacLanes; i++) begin
       x[8*i+:8] = !depthwise && 16'(i) >= data_beat.lanes ? 8'd0
                 : inside_q[1] ? x_data_i[8*i+:8] : run.pad_value[7:0];
     end

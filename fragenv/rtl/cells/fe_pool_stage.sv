@@ -44,7 +44,8 @@ module fe_pool_stage #(
   // verilator lint_on UNUSEDSIGNAL
   assign run    = run_i;
   assign source = source_i;
-  localparam int DataStage = 4;           // beats: 0 to 2 address, then 2 cycles of the memory
+  `include "fe_latencies.svh"
+  localparam int DataStage = 2 + BufferLatency;     // beats: 0 to 2 address, then the memory
   localparam logic [15:0] Sum = 16'd2, Squares = 16'd3;
 
   // ---- window elements, one per cycle ----
@@ -182,13 +183,13 @@ module fe_pool_stage #(
   logic lrn_busy;
 
   if (HasLrn) begin : gen_lrn
-    localparam int LrnLatency = 9;        // of fe_lrn
+    localparam int LrnLatency = 15;       // of fe_lrn
     logic                  normalises, lrn_valid;
     logic [8*Lanes-1:0]    middle_q;
     logic [8*Lanes-1:0]    delayed_q [LrnLatency];
     logic [LrnLatency-1:0] busy_q;
-    logic [32*Lanes-1:0]   lrn_constants;
-    logic [24*Lanes-1:0]   squares;
+    logic [8*Lanes-1:0]    shift;
+    logic [24*Lanes-1:0]   squares, multiplier;
 
     assign normalises = run.op == Squares;
     assign lrn_busy   = |busy_q;
@@ -202,22 +203,24 @@ module fe_pool_stage #(
     end
 
     fe_lrn #(.Lanes(Lanes)) u_lrn (
-      .clk_i       (clk_i),
-      .rst_ni      (rst_ni),
-      .valid_i     (last_q && normalises),
-      .squares_i   (squares),
-      .k_i         ({run.first_col[7:0], run.w_base}),
-      .beta_i      (run.passes),
-      .gain_i      (run.first_row),
-      .valid_o     (lrn_valid),
-      .constants_o (lrn_constants)
+      .clk_i        (clk_i),
+      .rst_ni       (rst_ni),
+      .valid_i      (last_q && normalises),
+      .sum_i        (squares),
+      .offset_i     ({run.first_col[7:0], run.w_base}),
+      .beta_i       (run.passes),
+      .gain_i       (run.first_row),
+      .valid_o      (lrn_valid),
+      .shift_o      (shift),
+      .multiplier_o (multiplier)
     );
 
     assign out_valid_o = normalises ? lrn_valid : last_q;
     for (genvar i = 0; i < Lanes; i++) begin : gen_lane
       assign squares[24*i+:24]      = reduced_q[32*i+:24];
       assign sums_o[32*i+:32]       = normalises ? 32'($signed(delayed_q[LrnLatency-1][8*i+:8])) : reduced_q[32*i+:32];
-      assign constants_o[64*i+:64]  = {normalises ? lrn_constants[32*i+:32] : {run.shift[7:0], run.multiplier[23:0]}, run.bias};
+      assign constants_o[64*i+:64]  = {normalises ? {shift[8*i+:8], multiplier[24*i+:24]} : {run.shift[7:0], run.multiplier[23:0]},
+                                       run.bias};
     end
   end else begin : gen_no_lrn
     assign lrn_busy    = 1'b0;

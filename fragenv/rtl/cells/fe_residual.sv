@@ -81,14 +81,13 @@ module fe_residual #(
     end
   end
 
-  fe_fifo #(.Width(8 * Lanes), .Depth(Depth)) u_fifo (
+  fe_fifo #(.Bits(8 * Lanes), .Depth(Depth)) u_fifo (
     .clk_i   (clk_i),
     .rst_ni  (rst_ni),
-    .clear_i (1'b0),
     .push_i  (arrives_q[1]),
     .data_i  (read_data_i),
-    .pop_i   (pop_i),
     .valid_o (ready),
+    .ready_i (pop_i),
     .data_o  (data_o)
   );
 endmodule

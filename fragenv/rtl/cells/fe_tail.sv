@@ -120,14 +120,13 @@ module fe_tail #(
     assign {r_read_valid_o, r_read_address_o} = '0;
   end
 
-  fe_fifo #(.Width(8 * Lanes), .Depth(Depth)) u_fifo (
+  fe_fifo #(.Bits(8 * Lanes), .Depth(Depth)) u_fifo (
     .clk_i   (clk_i),
     .rst_ni  (rst_ni),
-    .clear_i (1'b0),
     .push_i  (out_valid),
     .data_i  (out_data),
-    .pop_i   (written),
     .valid_o (out_ready),
+    .ready_i (place_valid && write_ready_i),
     .data_o  (write_data_o)
   );
 
