@@ -157,6 +157,36 @@ class TaskSetting:
         return ceil_div(size, shape.channel_bytes)
 
 
+def input_rows(
+    setting: TaskSetting, frames: int, rows: int, inputs: int, cached: bool
+) -> tuple[int, int]:
+    """Rows that the input buffer holds: of every loaded source, of every loaded residual.
+
+    Args:
+        frames, rows: of a chunk, as in ``Tiling``.
+        inputs: input buffers.
+        cached: whether all frames stay.
+    """
+    shape = setting.shape
+    needed = shape.window.needed(shape.window.rows_out)
+    residual_rows = shape.window.rows_out if shape.residual_before_pool else shape.out_rows
+    if cached:
+        return setting.batch * needed, setting.batch * residual_rows
+    if rows >= shape.out_rows:
+        copies = min(inputs, ceil_div(setting.batch, frames)) * frames
+        return copies * needed, copies * residual_rows
+    first_array = shape.pool.needed(rows)
+    step = rows * shape.pool.stride
+    ring = shape.window.live_rows(shape.pool.live_rows(rows))
+    residual = max(step, first_array) if shape.residual_before_pool else rows
+    if inputs == 2:
+        # the next frame's first chunk is the largest
+        more = max(step * shape.window.stride, shape.window.needed(first_array))
+        ring = min(2 * shape.window.rows_in, ring + more)
+        residual *= 2
+    return ring, residual
+
+
 def chunks_of(
     shape: TaskShape, batch: int, chunk_frames: int, chunk_rows: int, col_parts: int
 ) -> list[Chunk]:

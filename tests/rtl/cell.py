@@ -14,7 +14,7 @@ class Cell:
     """``set`` inputs, ``tick`` the clock, ``get`` outputs as of the last edge or ``settle``."""
 
     def __init__(
-        self, name: str, inputs: dict[str, int], outputs: dict[str, int], **parameters: int
+        self, name: str, inputs: dict[str, int], outputs: dict[str, int], **parameters: int | str
     ) -> None:
         folder = cells_folder()
         text = '#include "Vmodel.h"\n#include <cstring>\nstatic Vmodel* m;\nextern "C" {\n'

@@ -9,53 +9,6 @@ from cell import Cell, pack, unpack
 pytestmark = pytest.mark.rtl
 
 
-@pytest.mark.parametrize(("lanes_in", "lanes_out"), [(1, 1), (3, 5), (8, 4)])
-def test_mac_array__multiplies_by_the_current_weights(lanes_in: int, lanes_out: int) -> None:
-    cell = Cell(
-        "fe_mac_array",
-        {
-            "clk_i": 1,
-            "rst_ni": 1,
-            "w_valid_i": 1,
-            "w_i": 8 * lanes_out,
-            "swap_i": 1,
-            "x_valid_i": 1,
-            "x_i": 8 * lanes_in,
-        },
-        {"sum_valid_o": 1, "sum_o": 32 * lanes_out},
-        LanesIn=lanes_in,
-        LanesOut=lanes_out,
-    )
-    rng = np.random.default_rng(lanes_in)
-    expected: list[list[int]] = []
-    seen: list[list[int]] = []
-
-    def tick(**inputs: int) -> None:
-        cell.set(**({"w_valid_i": 0, "swap_i": 0, "x_valid_i": 0} | inputs))
-        cell.tick()
-        if cell.get("sum_valid_o"):
-            seen.append(unpack(cell.get("sum_o"), 32, lanes_out))
-
-    spare = rng.integers(-128, 128, (lanes_in, lanes_out))
-    for row in spare:
-        tick(w_valid_i=1, w_i=pack(row, 8))
-    for _ in range(6):  # blocks: the next one's rows come while this one's pixels pass
-        weight, spare = spare, rng.integers(-128, 128, (lanes_in, lanes_out))
-        rows = list(spare)
-        for pixel in range(lanes_in + int(rng.integers(0, 4))):
-            x = rng.integers(-128, 128, lanes_in)
-            inputs = {"x_valid_i": 1, "x_i": pack(x, 8), "swap_i": int(pixel == 0)}
-            if rows:
-                inputs |= {"w_valid_i": 1, "w_i": pack(rows.pop(0), 8)}
-            expected.append([int(v) for v in x @ weight])
-            tick(**inputs)
-            if rng.integers(0, 2):
-                tick()
-    for _ in range(3):
-        tick()
-    assert seen == expected
-
-
 def test_accumulator__adds_and_reads_at_once() -> None:
     lanes, pixels = 2, 8
     cell = Cell(
@@ -146,55 +99,3 @@ def test_walker__visits_pixels_in_order_with_ring_and_mark() -> None:
             if step:
                 position = mark if back else (position + 1) % len(order)
                 mark = position if marks else mark
-
-
-def test_buffer__reads_and_writes_any_byte_address() -> None:
-    size, widest = 200, 8
-    read_bytes, write_bytes = (8, 3), (8, 5)
-    cell = Cell(
-        "fe_buffer",
-        {
-            "clk_i": 1,
-            "read_valid_i": 2,
-            "read_address_i": 64,
-            "write_valid_i": 2,
-            "write_address_i": 64,
-            "write_bytes_i": 32,
-            "write_data_i": 16 * widest,
-        },
-        {"read_data_o": 16 * widest, "error_o": 1},
-        Bytes=size,
-        Readers=2,
-        Writers=2,
-        MaxBytes=widest,
-        ReadBytes=pack(read_bytes, 16),
-        WriteBytes=pack(write_bytes, 16),
-    )
-    rng = np.random.default_rng(5)
-    memory = np.zeros(size, np.uint8)
-    for address in range(0, size, 8):  # a defined start
-        cell.set(write_valid_i=1, write_address_i=address, write_bytes_i=8, write_data_i=0)
-        cell.tick()
-    for _ in range(300):
-        reads = [int(rng.integers(0, size - n + 1)) for n in read_bytes]
-        # the two writers have places of their own, as the memory map gives them
-        writes = [int(rng.integers(0, 90)), int(rng.integers(100, 190))]
-        counts = [int(rng.integers(1, n + 1)) for n in write_bytes]
-        data = [rng.integers(0, 256, widest) for _ in writes]
-        valid = int(rng.integers(0, 4))
-        cell.set(read_valid_i=3, read_address_i=pack(reads, 32), write_valid_i=valid)
-        cell.set(write_address_i=pack(writes, 32), write_bytes_i=pack(counts, 16))
-        cell.set(write_data_i=pack(np.concatenate(data), 8))
-        cell.tick()
-        seen = cell.get("read_data_o")
-        for port, (address, count) in enumerate(zip(reads, read_bytes, strict=True)):
-            found = unpack(seen >> (8 * widest * port), 8, count, signed=False)
-            assert found == list(memory[address : address + count])
-        for port in (0, 1):
-            if valid >> port & 1:
-                end = writes[port] + counts[port]
-                memory[writes[port] : end] = data[port][: counts[port]]
-        assert not cell.get("error_o")
-    cell.set(read_valid_i=1, read_address_i=size, write_valid_i=0)
-    cell.tick()
-    assert cell.get("error_o")

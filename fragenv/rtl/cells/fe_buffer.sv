@@ -1,33 +1,51 @@
-// fe_buffer - the tensor buffer: byte-addressed SRAM that all units use at the same time.
+// fe_buffer - the tensor buffer: byte-addressed, banked SRAM that all units use at the same time.
 //
-// Port p of the readers takes ReadBytes[16*p+:16] bytes from any byte address; writers put any number
-// of bytes, up to their port's width, to any byte address. Ports never wait for each other.
-// Latency  : data come 1 cycle after valid; a read sees writes of earlier cycles.
-// Throughput: 1 access per port and cycle.  Reset: none; contents are undefined at power-up.
-// Does not : arbitrate: two writers never have the same byte (the memory map gives each its own place).
-//            It is a model of the port behaviour; pages of banked SRAM take its place in silicon.
+// Port p of the readers takes ReadBytes[16*p+:16] bytes from any byte address; writers put 1 to
+// WriteBytes[16*p+:16] bytes to any byte address. Rows of RowBytes bytes are spread over the banks
+// (fe_bank_address), each of which reads a row and writes a row per cycle.
+// Handshake : an access moves where valid and ready are 1; until then valid, address, bytes and data
+//             stay. ready is 0 only where accesses meet in a bank; every port comes first in turn.
+// Latency   : data come exactly 2 cycles after the access moves and stay for that cycle alone. A read
+//             sees the writes that moved 2 or more cycles before it.
+// Throughput: 1 access per port and cycle where banks differ.
+// Reset     : synchronous, active low; contents are undefined at power-up.
+// Does not  : order writes to one byte: the memory map gives each writer its own place.
 `default_nettype none
 module fe_buffer #(
-  parameter int Bytes = 1024,
-  parameter int Readers = 1,
-  parameter int Writers = 1,
+  parameter int Bytes    = 1024,
+  parameter int Readers  = 1,
+  parameter int Writers  = 1,
   parameter int MaxBytes = 16,                               // the widest port
+  parameter int Banks    = 8,                                // a power of two, at least 2
+  parameter int PageRows = 512,                              // depth of a block RAM of 32 bits
   parameter logic [16*Readers-1:0] ReadBytes  = {Readers{16'd16}},
   parameter logic [16*Writers-1:0] WriteBytes = {Writers{16'd16}}
 ) (
   input  wire                             clk_i,
+  input  wire                             rst_ni,
   input  wire  [Readers-1:0]              read_valid_i,
+  output logic [Readers-1:0]              read_ready_o,
   input  wire  [32*Readers-1:0]           read_address_i,
   output logic [8*MaxBytes*Readers-1:0]   read_data_o,
   input  wire  [Writers-1:0]              write_valid_i,
+  output logic [Writers-1:0]              write_ready_o,
   input  wire  [32*Writers-1:0]           write_address_i,
   input  wire  [16*Writers-1:0]           write_bytes_i,
-  input  wire  [8*MaxBytes*Writers-1:0]   write_data_i,
+  // verilator lint_off UNUSEDSIGNAL
+  input  wire  [8*MaxBytes*Writers-1:0]   write_data_i,      // narrow ports leave their upper bytes unused
+  // verilator lint_on UNUSEDSIGNAL
   output logic                            error_o            // an access began outside of the buffer
 );
-  localparam int AddressBits = $clog2(Bytes);
-
-  logic [7:0] mem [Bytes];
+  localparam int RowBytes   = MaxBytes < 4 ? 4 : 1 << $clog2(MaxBytes);
+  localparam int RowBits    = 8 * RowBytes;
+  localparam int OffsetBits = $clog2(RowBytes);
+  localparam int Rows       = (Bytes + RowBytes - 1) / RowBytes;
+  localparam int PageSize   = Banks * PageRows;
+  localparam int FullPages  = Rows / PageSize;
+  localparam int Rest       = Rows - FullPages * PageSize;
+  localparam int Pages      = FullPages + (Rest == 0 ? 0 : 1);
+  localparam int UsedBanks  = 2 * ((Rest + 2 * PageRows - 1) / (2 * PageRows));   // of the last page
+  localparam int IndexBits  = $clog2(Pages * PageRows);
 
   always_ff @(posedge clk_i) begin
     error_o <= 1'b0;
@@ -37,30 +55,173 @@ module fe_buffer #(
     for (int p = 0; p < Writers; p++) begin
       if (write_valid_i[p] && write_address_i[32*p+:32] + 32'(write_bytes_i[16*p+:16]) > 32'(Bytes)) error_o <= 1'b1;
     end
+    if (!rst_ni) error_o <= 1'b0;
   end
 
-  for (genvar p = 0; p < Readers; p++) begin : gen_read
+  // ---- readers, cycle 0: banks ----
+  logic [Banks*Readers-1:0]     r_first, r_second, r_has;
+  logic [IndexBits*Readers-1:0] r_first_index, r_second_index;
+  logic [RowBits*Banks-1:0]     rows;                // what each bank reads
+
+  fe_bank_grant #(.Ports(Readers), .Banks(Banks)) u_read_grant (
+    .clk_i   (clk_i),
+    .rst_ni  (rst_ni),
+    .valid_i (read_valid_i),
+    .wants_i (r_first | r_second),
+    .ready_o (read_ready_o),
+    .has_o   (r_has)
+  );
+
+  for (genvar p = 0; p < Readers; p++) begin : gen_reader
     localparam int Width = 32'(ReadBytes[16*p+:16]);
+    logic [OffsetBits-1:0] offset, offset_q, offset_q2;
+    logic [Banks-1:0]      first_q, second_q;        // banks whose rows come in cycle 1
+    logic [RowBits-1:0]    lanes, met, met_q;
 
-    for (genvar i = 0; i < Width; i++) begin : gen_byte
-      always_ff @(posedge clk_i) begin
-        if (read_valid_i[p]) begin
-          read_data_o[8*(MaxBytes*p+i)+:8] <= mem[AddressBits'(read_address_i[32*p+:32] + 32'(i))];
-        end
+    fe_bank_address #(
+      .RowBytes(RowBytes), .Banks(Banks), .PageRows(PageRows), .Pages(Pages), .Complete(Rest == 0),
+      .IndexBits(IndexBits)
+    ) u_address (
+      .address_i      (read_address_i[32*p+:32]),
+      .bytes_i        (16'(Width)),
+      .offset_o       (offset),
+      .first_o        (r_first[Banks*p+:Banks]),
+      .second_o       (r_second[Banks*p+:Banks]),
+      .first_index_o  (r_first_index[IndexBits*p+:IndexBits]),
+      .second_index_o (r_second_index[IndexBits*p+:IndexBits])
+    );
+
+    // ---- cycle 1: lanes from the offset on come from the first row, the others from the next ----
+    assign lanes = {RowBits{1'b1}} << {offset_q, 3'b000};
+
+    always_comb begin
+      met = '0;
+      for (int b = 0; b < Banks; b++) begin
+        if (first_q[b])  met = met | (rows[RowBits*b+:RowBits] & lanes);
+        if (second_q[b]) met = met | (rows[RowBits*b+:RowBits] & ~lanes);
       end
     end
-    if (Width < MaxBytes) begin : gen_unused
-      assign read_data_o[8*(MaxBytes*p+Width)+:8*(MaxBytes-Width)] = '0;
+
+    always_ff @(posedge clk_i) begin
+      first_q   <= r_first[Banks*p+:Banks];
+      second_q  <= r_second[Banks*p+:Banks];
+      offset_q  <= offset;
+      offset_q2 <= offset_q;
+      met_q     <= met;
     end
+
+    // ---- cycle 2: the first byte moves to lane 0 ----
+    assign read_data_o[8*MaxBytes*p+:8*MaxBytes] = (8*MaxBytes)'((8*Width)'({met_q, met_q} >> {offset_q2, 3'b000}));
   end
 
-  always_ff @(posedge clk_i) begin
-    for (int p = 0; p < Writers; p++) begin
-      for (int i = 0; i < MaxBytes; i++) begin
-        if (write_valid_i[p] && 16'(i) < write_bytes_i[16*p+:16] && 16'(i) < WriteBytes[16*p+:16]) begin
-          mem[AddressBits'(write_address_i[32*p+:32] + 32'(i))] <= write_data_i[8*(MaxBytes*p+i)+:8];
+  // ---- writers, cycle 0: banks; cycle 1: bytes move to their lanes ----
+  logic [Banks*Writers-1:0]      w_first, w_second;
+  // verilator lint_off UNUSEDSIGNAL
+  logic [Banks*Writers-1:0]      w_has;                // a write that moves has all its banks
+  // verilator lint_on UNUSEDSIGNAL
+  logic [IndexBits*Writers-1:0]  w_first_index, w_second_index;
+  logic [Banks*Writers-1:0]      w_first_q, w_second_q;
+  logic [IndexBits*Writers-1:0]  w_first_index_q, w_second_index_q;
+  logic [RowBits*Writers-1:0]    w_lanes;
+  logic [2*RowBytes*Writers-1:0] w_enable;           // of the first row, then of the next
+
+  fe_bank_grant #(.Ports(Writers), .Banks(Banks)) u_write_grant (
+    .clk_i   (clk_i),
+    .rst_ni  (rst_ni),
+    .valid_i (write_valid_i),
+    .wants_i (w_first | w_second),
+    .ready_o (write_ready_o),
+    .has_o   (w_has)
+  );
+
+  for (genvar p = 0; p < Writers; p++) begin : gen_writer
+    localparam int Width = 32'(WriteBytes[16*p+:16]);
+    logic [OffsetBits-1:0] offset, offset_q;
+    logic [15:0]           bytes_q;
+    logic [8*Width-1:0]    data_q;
+    logic                  moves;
+
+    fe_bank_address #(
+      .RowBytes(RowBytes), .Banks(Banks), .PageRows(PageRows), .Pages(Pages), .Complete(Rest == 0),
+      .IndexBits(IndexBits)
+    ) u_address (
+      .address_i      (write_address_i[32*p+:32]),
+      .bytes_i        (write_bytes_i[16*p+:16]),
+      .offset_o       (offset),
+      .first_o        (w_first[Banks*p+:Banks]),
+      .second_o       (w_second[Banks*p+:Banks]),
+      .first_index_o  (w_first_index[IndexBits*p+:IndexBits]),
+      .second_index_o (w_second_index[IndexBits*p+:IndexBits])
+    );
+    assign moves = rst_ni && write_valid_i[p] && write_ready_o[p];
+
+    always_ff @(posedge clk_i) begin
+      w_first_q[Banks*p+:Banks]              <= moves ? w_first[Banks*p+:Banks] : '0;
+      w_second_q[Banks*p+:Banks]             <= moves ? w_second[Banks*p+:Banks] : '0;
+      w_first_index_q[IndexBits*p+:IndexBits]  <= w_first_index[IndexBits*p+:IndexBits];
+      w_second_index_q[IndexBits*p+:IndexBits] <= w_second_index[IndexBits*p+:IndexBits];
+      offset_q <= offset;
+      bytes_q  <= write_bytes_i[16*p+:16];
+      data_q   <= write_data_i[8*MaxBytes*p+:8*Width];
+    end
+
+    assign w_enable[2*RowBytes*p+:2*RowBytes] = {RowBytes'(0), ~({RowBytes{1'b1}} << bytes_q)} << offset_q;
+    assign w_lanes[RowBits*p+:RowBits]        = RowBits'(({2{RowBits'(data_q)}} << {offset_q, 3'b000}) >> RowBits);
+  end
+
+  // ---- banks ----
+  for (genvar b = 0; b < Banks; b++) begin : gen_bank
+    localparam int Depth = FullPages * PageRows + (Rest != 0 && b < UsedBanks ? PageRows : 0);
+    logic                 reads, writes;
+    logic [IndexBits-1:0] read_index, write_index;
+    logic [RowBytes-1:0]  enable;
+    logic [RowBits-1:0]   data;
+
+    always_comb begin
+      reads      = 1'b0;
+      read_index = '0;
+      for (int p = 0; p < Readers; p++) begin
+        if (read_valid_i[p] && r_has[Banks*p+b]) begin
+          reads      = 1'b1;
+          read_index = read_index | (r_first[Banks*p+b] ? r_first_index[IndexBits*p+:IndexBits]
+                                                        : r_second_index[IndexBits*p+:IndexBits]);
         end
       end
+    end
+
+    always_comb begin
+      writes      = 1'b0;
+      write_index = '0;
+      enable      = '0;
+      data        = '0;
+      for (int p = 0; p < Writers; p++) begin
+        if (w_first_q[Banks*p+b] || w_second_q[Banks*p+b]) begin
+          writes      = 1'b1;
+          write_index = write_index | (w_first_q[Banks*p+b] ? w_first_index_q[IndexBits*p+:IndexBits]
+                                                            : w_second_index_q[IndexBits*p+:IndexBits]);
+          enable      = enable | (w_first_q[Banks*p+b] ? w_enable[2*RowBytes*p+:RowBytes]
+                                                       : w_enable[2*RowBytes*p+RowBytes+:RowBytes]);
+          data        = data | w_lanes[RowBits*p+:RowBits];
+        end
+      end
+    end
+
+    if (Depth > 0) begin : gen_rows
+      fe_bank #(.RowBytes(RowBytes), .Rows(Depth), .IndexBits(IndexBits)) u_bank (
+        .clk_i          (clk_i),
+        .read_valid_i   (reads),
+        .read_index_i   (read_index),
+        .read_data_o    (rows[RowBits*b+:RowBits]),
+        .write_valid_i  (writes),
+        .write_index_i  (write_index),
+        .write_enable_i (enable),
+        .write_data_i   (data)
+      );
+    end else begin : gen_no_rows
+      // verilator lint_off UNUSEDSIGNAL
+      wire unused = ^{reads, read_index, writes, write_index, enable, data};
+      // verilator lint_on UNUSEDSIGNAL
+      assign rows[RowBits*b+:RowBits] = '0;
     end
   end
 endmodule

@@ -1,15 +1,20 @@
 // fe_dma - moves pieces between DRAM and the buffer, one transfer at a time.
 //
-// DRAM port : a request of up to BeatBytes bytes at any byte address moves where request_valid_o and
-//             request_ready_i are 1 (writes carry their data). Every request is answered once, in order:
-//             read data, or the acknowledgement of a write.
-// Control   : start_i begins the transfer of dma_i, which stays stable until done_o (one cycle).
-// Cycles    : a beat per cycle, the DRAM's latency once, and 4.
-// Reset     : synchronous, active low.
-// Does not  : overlap transfers.
+// DRAM port  : a request of up to BeatBytes bytes at any byte address moves where request_valid_o and
+//              request_ready_i are 1 (writes carry their data). Every request is answered once, in order:
+//              read data, or the acknowledgement of a write. An answer cannot be refused: beats are
+//              asked for only where the queue has a place for them.
+// Buffer port: valid, ready; data of a read come 2 cycles after it moves.
+// Control    : start_i begins the transfer of dma_i, which stays stable until done_o (one cycle).
+// Cycles     : from start_i to done_o, both included, where nothing stalls: a beat per cycle, the DRAM's
+//              latency once, and 2 (load) or 3 (store).
+// Throughput : 1 beat per cycle; loads need QueueBeats of at least the DRAM's latency and 2.
+// Reset      : synchronous, active low.
+// Does not   : overlap transfers.
 `default_nettype none
 module fe_dma #(
   parameter int BeatBytes  = 16,
+  parameter int QueueBeats = 64,         // a power of two, at least 4
   parameter int RecordBits = 320
 ) (
   input  wire                    clk_i,
@@ -26,9 +31,11 @@ module fe_dma #(
   input  wire                    answer_valid_i,
   input  wire  [8*BeatBytes-1:0] answer_data_i,
   output logic                   read_valid_o,
+  input  wire                    read_ready_i,
   output logic [31:0]            read_address_o,
   input  wire  [8*BeatBytes-1:0] read_data_i,
   output logic                   write_valid_o,
+  input  wire                    write_ready_i,
   output logic [31:0]            write_address_o,
   output logic [15:0]            write_bytes_o,
   output logic [8*BeatBytes-1:0] write_data_o
@@ -36,67 +43,94 @@ module fe_dma #(
   `include "fe_dma_record.svh"
   // verilator lint_off UNUSEDSIGNAL
   dma_record_t dma;                                  // fe_pieces decodes the rest
-  logic [31:0] answered_dram;                        // an answer needs its place in the buffer alone
+  logic [31:0] asked_buffer, moved_dram;             // each side needs its own address alone
   // verilator lint_on UNUSEDSIGNAL
   assign dma = dma_i;
 
-  logic        asking_q, answering_q, store, ask, move, ask_end, answer_end;
-  logic [31:0] asked_dram, asked_buffer, answered_buffer;
-  logic [15:0] asked_bytes, answered_bytes;
+  localparam int CountBits = $clog2(QueueBeats) + 1;
 
-  assign store = dma.store[0];
-  assign move  = !request_valid_o || request_ready_i;
-  assign ask   = asking_q && move;
+  logic                   store, request_moves, buffer_moves, reserve, release_place, has_place;
+  logic                   asking_q, moving_q, ask_end, move_end, last_answer;
+  logic [CountBits-1:0]   reserved_q;                // beats that are in the queue or will come
+  logic [31:0]            unanswered_q;              // writes to DRAM
+  logic [1:0]             read_q;                    // reads of the buffer on their way
+  logic                   answer_valid_q, queued, queue_ready;
+  logic [8*BeatBytes-1:0] answer_data_q, queue_data;
+  logic [31:0]            moved_buffer;
+  logic [15:0]            asked_bytes, moved_bytes;
 
-  // a store reads the buffer while its request waits in the register for that data
-  assign read_valid_o   = ask && store;
-  assign read_address_o = asked_buffer;
-  assign request_data_o = read_data_i;
+  assign store     = dma.store[0];
+  assign has_place = reserved_q != CountBits'(QueueBeats);
 
-  assign write_valid_o   = answer_valid_i && !store;
-  assign write_address_o = answered_buffer;
-  assign write_bytes_o   = answered_bytes;
-  assign write_data_o    = answer_data_i;
-  assign done_o          = answering_q && answer_valid_i && answer_end;
+  // ---- a load asks the DRAM and writes what is queued; a store reads and asks with what is queued ----
+  assign request_valid_o   = asking_q && (store ? queued : has_place);
+  assign request_write_o   = store;
+  assign request_bytes_o   = asked_bytes;
+  assign request_data_o    = queue_data;
+  assign request_moves     = request_valid_o && request_ready_i;
+
+  assign read_valid_o      = moving_q && store && has_place;
+  assign read_address_o    = moved_buffer;
+  assign write_valid_o     = moving_q && !store && queued;
+  assign write_address_o   = moved_buffer;
+  assign write_bytes_o     = moved_bytes;
+  assign write_data_o      = queue_data;
+  assign buffer_moves      = (read_valid_o && read_ready_i) || (write_valid_o && write_ready_i);
+
+  assign queue_ready   = store ? request_moves : buffer_moves;
+  assign reserve       = store ? buffer_moves : request_moves;
+  assign release_place = queue_ready;
+
+  assign last_answer = answer_valid_i && unanswered_q == 32'd1 && !asking_q;
+  assign done_o      = store ? last_answer : buffer_moves && move_end;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      {asking_q, answering_q, request_valid_o} <= '0;
+      {asking_q, moving_q, answer_valid_q, read_q} <= '0;
+      reserved_q   <= '0;
+      unanswered_q <= '0;
     end else begin
-      asking_q        <= start_i || (asking_q && !(ask && ask_end));
-      answering_q     <= start_i || (answering_q && !done_o);
-      if (move) request_valid_o <= ask;
+      asking_q       <= start_i || (asking_q && !(request_moves && ask_end));
+      moving_q       <= start_i || (moving_q && !(buffer_moves && move_end));
+      answer_valid_q <= answer_valid_i && !store;
+      read_q         <= {read_q[0], store && buffer_moves};
+      reserved_q     <= reserved_q + CountBits'(reserve) - CountBits'(release_place);
+      unanswered_q   <= unanswered_q + 32'(store && request_moves) - 32'(store && answer_valid_i);
     end
   end
 
-  always_ff @(posedge clk_i) begin
-    if (move) begin
-      request_write_o   <= store;
-      request_address_o <= asked_dram;
-      request_bytes_o   <= asked_bytes;
-    end
-  end
+  always_ff @(posedge clk_i) answer_data_q <= answer_data_i;
+
+  fe_fifo #(.Bits(8 * BeatBytes), .Depth(QueueBeats)) u_queue (
+    .clk_i   (clk_i),
+    .rst_ni  (rst_ni),
+    .push_i  (store ? read_q[1] : answer_valid_q),
+    .data_i  (store ? read_data_i : answer_data_q),
+    .valid_o (queued),
+    .ready_i (queue_ready),
+    .data_o  (queue_data)
+  );
 
   fe_pieces #(.BeatBytes(BeatBytes), .RecordBits(RecordBits)) u_asked (
     .clk_i            (clk_i),
     .dma_i            (dma_i),
     .load_i           (start_i),
-    .step_i           (ask),
-    .dram_address_o   (asked_dram),
+    .step_i           (request_moves),
+    .dram_address_o   (request_address_o),
     .buffer_address_o (asked_buffer),
     .bytes_o          (asked_bytes),
     .end_o            (ask_end)
   );
 
-  fe_pieces #(.BeatBytes(BeatBytes), .RecordBits(RecordBits)) u_answered (
+  fe_pieces #(.BeatBytes(BeatBytes), .RecordBits(RecordBits)) u_moved (
     .clk_i            (clk_i),
     .dma_i            (dma_i),
     .load_i           (start_i),
-    .step_i           (answer_valid_i),
-    .dram_address_o   (answered_dram),
-    .buffer_address_o (answered_buffer),
-    .bytes_o          (answered_bytes),
-    .end_o            (answer_end)
+    .step_i           (buffer_moves),
+    .dram_address_o   (moved_dram),
+    .buffer_address_o (moved_buffer),
+    .bytes_o          (moved_bytes),
+    .end_o            (move_end)
   );
 endmodule
 `default_nettype wire

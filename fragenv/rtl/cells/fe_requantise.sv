@@ -1,11 +1,12 @@
 // fe_requantise - int32 sums to int8: y = clamp(floor((sum + bias) * multiplier / 2^shift + 1/2) + zero).
 //
-// Constants: 64 bits per lane: int32 bias [31:0], 24-bit unsigned multiplier [55:32], shift [63:56],
-//            at most 62. They and the limits are stable while valid_i is 1 and 4 cycles after.
-// Latency  : 4 cycles.  Throughput: 1 pixel of Lanes channels per cycle, no stalls.
-// Reset    : valid bits only, synchronous, active low.
-// Numbers  : two's complement; halves round towards plus infinity. sum + bias must fit in int32.
-// Does not : check for overflow of sum + bias.
+// Constants : 64 bits per lane, taken with valid_i: int32 bias [31:0], 24-bit unsigned multiplier [55:32],
+//             shift [63:56], at most 62. Zero point and limits are stable while valid_i is 1 and until the
+//             last valid_o.
+// Latency   : RequantiseLatency cycles.  Throughput: 1 pixel of Lanes channels per cycle, no stalls.
+// Reset     : valid bits only, synchronous, active low.
+// Numbers   : two's complement; halves round towards plus infinity. sum + bias must fit in int32.
+// Does not  : check for overflow of sum + bias.
 `default_nettype none
 module fe_requantise #(
   parameter int Lanes = 8
@@ -14,41 +15,64 @@ module fe_requantise #(
   input  wire                       rst_ni,
   input  wire                       valid_i,
   input  wire  [32*Lanes-1:0]       sum_i,
-  input  wire  [64*Lanes-1:0]       constants_i,
+  // verilator lint_off UNUSEDSIGNAL
+  input  wire  [64*Lanes-1:0]       constants_i,    // the shift's upper bits are 0
+  // verilator lint_on UNUSEDSIGNAL
   input  wire  signed [15:0]        zero_i,
   input  wire  signed [15:0]        min_i,
   input  wire  signed [15:0]        max_i,
   output logic                      valid_o,
   output logic [8*Lanes-1:0]        data_o
 );
-  logic [2:0] valid_q;
+  `include "fe_latencies.svh"
+  logic [RequantiseLatency-1:0] valid_q;
+
+  assign valid_o = valid_q[RequantiseLatency-1];
 
   always_ff @(posedge clk_i) begin
-    if (!rst_ni) {valid_o, valid_q} <= '0;
-    else         {valid_o, valid_q} <= {valid_q, valid_i};
+    if (!rst_ni) valid_q <= '0;
+    else         valid_q <= {valid_q[RequantiseLatency-2:0], valid_i};
   end
 
   for (genvar i = 0; i < Lanes; i++) begin : gen_lane
+    // 1: bias
     logic signed [31:0] biased_q;
-    logic signed [56:0] product_q;
-    logic signed [63:0] half, shifted_q, moved;
-    logic        [7:0]  shift;
+    logic        [23:0] multiplier_q;
+    logic        [5:0]  shift_q, shift_q2, shift_q3;
+    logic        [2:0]  shift_q4;
+    // 2: products of the halves, which fit the multipliers of FPGAs; 3: their sum
+    logic signed [39:0] upper_q;
+    logic        [39:0] lower_q;
+    logic signed [55:0] product_q;
+    // 4, 5: twice the quotient, so that its last bit is the first after the point, within 19 bits: what
+    // does not fit is beyond the limits whatever the zero point is
+    logic signed [56:0] coarse_q, fine;
+    logic signed [18:0] doubled_q;
+    // 6: rounded and moved to the zero point; 7: limited
+    logic signed [18:0] moved_q;
     logic        [7:0]  limited;
 
-    assign shift = constants_i[64*i+56+:8];
-    assign half  = shift == 8'd0 ? 64'sd0 : 64'sd1 <<< (shift - 8'd1);
-    assign moved = shifted_q + 64'(zero_i);
+    assign fine = coarse_q >>> shift_q4;
 
     always_comb begin
-      limited = moved[7:0];
-      if (moved < 64'(min_i)) limited = min_i[7:0];
-      if (moved > 64'(max_i)) limited = max_i[7:0];
+      limited = moved_q[7:0];
+      if (moved_q < 19'(min_i)) limited = min_i[7:0];
+      if (moved_q > 19'(max_i)) limited = max_i[7:0];
     end
 
     always_ff @(posedge clk_i) begin
-      biased_q  <= $signed(sum_i[32*i+:32]) + $signed(constants_i[64*i+:32]);
-      product_q <= 57'(biased_q) * 57'($signed({1'b0, constants_i[64*i+32+:24]}));
-      shifted_q <= (64'(product_q) + half) >>> shift;
+      biased_q     <= $signed(sum_i[32*i+:32]) + $signed(constants_i[64*i+:32]);
+      multiplier_q <= constants_i[64*i+32+:24];
+      shift_q      <= constants_i[64*i+56+:6];
+      upper_q      <= 40'($signed(biased_q[31:16]) * $signed({1'b0, multiplier_q}));
+      lower_q      <= 40'(biased_q[15:0]) * 40'(multiplier_q);
+      shift_q2     <= shift_q;
+      product_q    <= (56'(upper_q) <<< 16) + 56'($signed({1'b0, lower_q}));
+      shift_q3     <= shift_q2;
+      coarse_q     <= $signed({product_q, 1'b0}) >>> {shift_q3[5:3], 3'b000};
+      shift_q4     <= shift_q3[2:0];
+      doubled_q    <= fine[56:18] == {39{fine[56]}} ? fine[18:0] : {fine[56], {18{~fine[56]}}};
+      moved_q      <= 19'((20'(doubled_q) + 20'($signed({zero_i, 1'b1}))) >>> 1);
       data_o[8*i+:8] <= limited;
     end
   end

@@ -1,0 +1,49 @@
+// fe_fifo - a first-in first-out memory that an entry may also pass by when it is empty.
+//
+// In        : push_i with data_i; it is never refused, so the user pushes no more than Depth entries that
+//             have not left.
+// Out       : valid_o with data_o, the oldest entry; it leaves where ready_i is 1.
+// Latency   : 0 cycles when empty.  Throughput: 1 entry per cycle.
+// Reset     : synchronous, active low.
+// Does not  : report that it is full.
+`default_nettype none
+module fe_fifo #(
+  parameter int Bits  = 128,
+  parameter int Depth = 64               // a power of two, at least 2
+) (
+  input  wire             clk_i,
+  input  wire             rst_ni,
+  input  wire             push_i,
+  input  wire  [Bits-1:0] data_i,
+  output logic            valid_o,
+  input  wire             ready_i,
+  output logic [Bits-1:0] data_o
+);
+  localparam int PlaceBits = $clog2(Depth);
+
+  logic [Bits-1:0]      mem [Depth];
+  logic [PlaceBits-1:0] head_q, tail_q;
+  logic [PlaceBits:0]   count_q;
+  logic                 empty, store, drop;
+
+  assign empty   = count_q == '0;
+  assign valid_o = !empty || push_i;
+  assign data_o  = empty ? data_i : mem[head_q];
+  assign store   = push_i && !(empty && ready_i);
+  assign drop    = !empty && ready_i;
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      {head_q, tail_q, count_q} <= '0;
+    end else begin
+      count_q <= count_q + (PlaceBits + 1)'(store) - (PlaceBits + 1)'(drop);
+      if (store) tail_q <= tail_q + 1'b1;
+      if (drop)  head_q <= head_q + 1'b1;
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (store) mem[tail_q] <= data_i;
+  end
+endmodule
+`default_nettype wire

@@ -1,0 +1,11 @@
+// Cycles from the inputs of a cell to its outputs, in one place: cells and tests take them from here.
+// verilator lint_off UNUSEDPARAM
+localparam int BufferLatency     = 2;     // fe_buffer: from an access that moves to its data
+localparam int RequantiseLatency = 7;     // fe_requantise: from valid_i to valid_o
+localparam int MacTreeLevels     = 2;     // fe_mac_array: levels of its adder trees between registers
+// verilator lint_on UNUSEDPARAM
+
+// fe_mac_array: from x_valid_i to sum_valid_o. Activations and products are registered, then the tree.
+function automatic int mac_latency(input int lanes_in);
+  mac_latency = lanes_in <= 2 ? 3 : 2 + ($clog2(lanes_in) + MacTreeLevels - 1) / MacTreeLevels;
+endfunction

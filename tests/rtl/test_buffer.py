@@ -1,0 +1,214 @@
+"""fe_buffer: random traffic on all ports against numpy, stalls, fairness, no needless stall."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from cell import Cell, pack, unpack
+
+pytestmark = pytest.mark.rtl
+
+READ_BYTES = (8, 3, 8, 5)
+WRITE_BYTES = (8, 5)
+WIDEST = 8
+LATENCY = 2
+
+
+def _widths(sizes: tuple[int, ...]) -> str:
+    return f"{16 * len(sizes)}'h{pack(sizes, 16):x}"
+
+
+def _buffer(size: int, banks: int, page_rows: int) -> Cell:
+    readers, writers = len(READ_BYTES), len(WRITE_BYTES)
+    return Cell(
+        "fe_buffer",
+        {
+            "clk_i": 1,
+            "rst_ni": 1,
+            "read_valid_i": readers,
+            "read_address_i": 32 * readers,
+            "write_valid_i": writers,
+            "write_address_i": 32 * writers,
+            "write_bytes_i": 16 * writers,
+            "write_data_i": 8 * WIDEST * writers,
+        },
+        {
+            "read_ready_o": readers,
+            "read_data_o": 8 * WIDEST * readers,
+            "write_ready_o": writers,
+            "error_o": 1,
+        },
+        Bytes=size,
+        Readers=readers,
+        Writers=writers,
+        MaxBytes=WIDEST,
+        Banks=banks,
+        PageRows=page_rows,
+        ReadBytes=_widths(READ_BYTES),
+        WriteBytes=_widths(WRITE_BYTES),
+    )
+
+
+@dataclass
+class Access:
+    address: int
+    data: np.ndarray
+
+
+class Traffic:
+    """Drives all ports, holds what waits, and compares with a plain array of bytes."""
+
+    def __init__(self, cell: Cell, size: int) -> None:
+        self.cell = cell
+        self.memory = np.zeros(size, np.uint8)
+        #: cycle in which each byte's last write moved
+        self.written = np.full(size, -LATENCY)
+        self.reads: list[int | None] = [None] * len(READ_BYTES)
+        self.writes: list[Access | None] = [None] * len(WRITE_BYTES)
+        self.coming: dict[int, list[tuple[int, int, np.ndarray, np.ndarray]]] = {}
+        self.cycle = self.moved = self.stalled = 0
+
+    def step(self) -> None:
+        """One cycle with the accesses in ``reads`` and ``writes``; those that move become None."""
+        cell, now = self.cell, self.cycle
+        cell.set(
+            read_valid_i=pack([a is not None for a in self.reads], 1),
+            read_address_i=pack([a or 0 for a in self.reads], 32),
+            write_valid_i=pack([w is not None for w in self.writes], 1),
+            write_address_i=pack([w.address if w else 0 for w in self.writes], 32),
+            write_bytes_i=pack([len(w.data) if w else 1 for w in self.writes], 16),
+            write_data_i=pack(
+                np.concatenate([_padded(w.data if w else np.zeros(0)) for w in self.writes]), 8
+            ),
+        )
+        cell.settle()
+        read_ready, write_ready = cell.get("read_ready_o"), cell.get("write_ready_o")
+        for port, address in enumerate(self.reads):
+            if address is None:
+                continue
+            if not read_ready >> port & 1:
+                self.stalled += 1
+                continue
+            part = slice(address, address + READ_BYTES[port])
+            certain = self.written[part] <= now - 2
+            entry = (port, address, self.memory[part].copy(), certain)
+            self.coming.setdefault(now + LATENCY, []).append(entry)
+            self.reads[port] = None
+            self.moved += 1
+        for port, write in enumerate(self.writes):
+            if write is None:
+                continue
+            if not write_ready >> port & 1:
+                self.stalled += 1
+                continue
+            part = slice(write.address, write.address + len(write.data))
+            # a read that moves in this cycle may see either value
+            for other, start, _, certain in self.coming.get(now + LATENCY, []):
+                inside = np.arange(start, start + READ_BYTES[other])
+                certain &= ~((inside >= part.start) & (inside < part.stop))
+            self.memory[part] = write.data
+            self.written[part] = now
+            self.writes[port] = None
+            self.moved += 1
+        seen = cell.get("read_data_o")
+        for port, address, want, certain in self.coming.pop(now, []):
+            found = np.array(unpack(seen >> (8 * WIDEST * port), 8, READ_BYTES[port], signed=False))
+            assert np.array_equal(found[certain], want[certain]), (now, port, address)
+        cell.tick()
+        assert not cell.get("error_o")
+        self.cycle += 1
+
+
+def _padded(data: np.ndarray) -> np.ndarray:
+    return np.concatenate([data, np.zeros(WIDEST - len(data))]).astype(np.uint8)
+
+
+# whole pages alone; an incomplete page after two whole ones; an incomplete page alone
+@pytest.mark.parametrize(("size", "banks"), [(512, 4), (343, 4), (90, 8)])
+def test_buffer__random_traffic_equals_an_array(size: int, banks: int) -> None:
+    traffic = Traffic(_buffer(size, banks, page_rows=4), size)
+    rng = np.random.default_rng(size)
+    for address in range(0, size, WIDEST):  # a defined start
+        traffic.writes[0] = Access(address, np.zeros(min(WIDEST, size - address), np.uint8))
+        while traffic.writes[0]:
+            traffic.step()
+    halves = ((0, size // 2), (size // 2, size))  # each writer has places of its own
+    for _ in range(3000):
+        busy = rng.random()
+        for port, count in enumerate(READ_BYTES):
+            if traffic.reads[port] is None and rng.random() < busy:
+                traffic.reads[port] = int(rng.integers(0, size - count + 1))
+        for port, most in enumerate(WRITE_BYTES):
+            if traffic.writes[port] is None and rng.random() < busy:
+                low, high = halves[port]
+                count = int(rng.integers(1, most + 1))
+                data = rng.integers(0, 256, count).astype(np.uint8)
+                traffic.writes[port] = Access(int(rng.integers(low, high - count + 1)), data)
+        traffic.step()
+    assert traffic.moved > 3000
+    assert traffic.stalled > 0
+
+
+def test_buffer__accesses_to_different_banks_never_wait() -> None:
+    banks, size = 4, 512
+    traffic = Traffic(_buffer(size, banks, page_rows=4), size)
+    rng = np.random.default_rng(1)
+    rows = size // WIDEST // banks
+    cycles = 400
+    for _ in range(cycles):
+        order = rng.permutation(banks)
+        for port, count in enumerate(READ_BYTES):
+            row = order[port] + banks * int(rng.integers(0, rows))
+            traffic.reads[port] = int(WIDEST * row + rng.integers(0, WIDEST - count + 1))
+        order = rng.permutation(banks)
+        for port, most in enumerate(WRITE_BYTES):
+            row = order[port] + banks * (2 * int(rng.integers(0, rows // 2)) + port)
+            data = rng.integers(0, 256, most).astype(np.uint8)
+            traffic.writes[port] = Access(int(WIDEST * row + rng.integers(0, 9 - most)), data)
+        traffic.step()
+    assert traffic.stalled == 0
+    assert traffic.moved == cycles * (len(READ_BYTES) + len(WRITE_BYTES))
+
+
+def test_buffer__neighbouring_rows_of_a_stream_use_all_banks() -> None:
+    """An unaligned stream alone on its side is never stalled."""
+    size = 343
+    traffic = Traffic(_buffer(size, 4, page_rows=4), size)
+    for address in range(3, size - WIDEST, WIDEST):
+        traffic.reads[0] = address
+        traffic.writes[1] = Access(size - 5 - address % 300, np.arange(5, dtype=np.uint8))
+        traffic.step()
+    assert traffic.stalled == 0
+
+
+def test_buffer__no_port_starves() -> None:
+    size = 512
+    cell = _buffer(size, 4, page_rows=4)
+    readers = len(READ_BYTES)
+    cell.set(read_valid_i=(1 << readers) - 1, read_address_i=pack([5] * readers, 32))
+    cell.set(write_valid_i=0)
+    served = np.zeros(readers, int)
+    for _ in range(25 * readers):
+        cell.settle()
+        ready = cell.get("read_ready_o")
+        assert ready.bit_count() == 1  # all want one row
+        served[ready.bit_length() - 1] += 1
+        cell.tick()
+    assert (served == 25).all()
+
+
+def test_buffer__reports_accesses_outside() -> None:
+    size = 343
+    cell = _buffer(size, 4, page_rows=4)
+    cell.set(read_valid_i=0, write_valid_i=0)
+    for values, error in (
+        ({"read_valid_i": 1, "read_address_i": size}, 1),
+        ({"read_valid_i": 1, "read_address_i": size - 1}, 0),
+        ({"write_valid_i": 1, "write_address_i": size - 3, "write_bytes_i": 4}, 1),
+        ({"write_valid_i": 1, "write_address_i": size - 4, "write_bytes_i": 4}, 0),
+    ):
+        cell.set(**({"read_valid_i": 0, "write_valid_i": 0} | values))
+        cell.tick()
+        assert cell.get("error_o") == error

@@ -1,0 +1,47 @@
+"""The latencies that cells declare are those that they have."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from cell import Cell
+from test_mac_array import mac_array
+from test_requantise import requantise
+
+from fragenv.verify.build import cells_folder
+
+pytestmark = pytest.mark.rtl
+
+
+def declared(name: str) -> int:
+    """A localparam of the cells' common latencies."""
+    text = (cells_folder() / "fe_latencies.svh").read_text("utf-8")
+    found = re.search(rf"localparam int {name}\s*=\s*(\d+);", text)
+    assert found, name
+    return int(found[1])
+
+
+def _measured(cell: Cell, valid_in: str, valid_out: str) -> int:
+    cell.set(**{valid_in: 1})
+    for cycle in range(1, 50):
+        cell.tick()
+        cell.set(**{valid_in: 0})
+        if cell.get(valid_out):
+            return cycle
+    raise AssertionError("no output")
+
+
+def test_latencies__of_the_requantiser() -> None:
+    assert _measured(requantise(), "valid_i", "valid_o") == declared("RequantiseLatency")
+
+
+@pytest.mark.parametrize(
+    ("lanes_in", "latency"), [(1, 3), (3, 3), (5, 4), (8, 4), (16, 4), (18, 5)]
+)
+def test_latencies__of_the_array(lanes_in: int, latency: int) -> None:
+    """Activations, products, then a register per two levels of the adder tree."""
+    assert declared("MacTreeLevels") == 2
+    cell = mac_array(lanes_in, 2, False)
+    cell.set(w_valid_i=0, swap_i=0, depthwise_i=0)
+    assert _measured(cell, "x_valid_i", "sum_valid_o") == latency
