@@ -107,7 +107,7 @@ def _load(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         data = np.load(path, allow_pickle=False)
         if isinstance(data, np.ndarray):
             return data.astype(np.float32), None
-        labels = data["labels"] if "labels" in data else None
+        labels = data.get("labels")
         return data["images"].astype(np.float32), labels
     except (OSError, EOFError, ValueError, KeyError) as error:
         raise VerifyError(f"cannot read the inputs '{path}': {error}") from None

@@ -105,11 +105,11 @@ def summary_lines(verdict: Verdict) -> list[str]:
             f"bytes differ ({other.share:.3%}), by at most {other.largest}"
         )
     if verdict.classified is not None:
-        right = verdict.classified
+        counts = verdict.classified
         lines.append(
-            f"classified right: {right.chip / right.frames:.2%} of {right.frames} frames by the "
-            f"chip, {right.reference / right.frames:.2%} by the reference, "
-            f"{right.onnx_runtime / right.frames:.2%} by ONNX Runtime"
+            f"classified right: {counts.chip / counts.frames:.2%} of {counts.frames} frames by "
+            f"the chip, {counts.reference / counts.frames:.2%} by the reference, "
+            f"{counts.onnx_runtime / counts.frames:.2%} by ONNX Runtime"
         )
     return lines
 
