@@ -156,11 +156,11 @@ REFUSED = {
         "count_include_pad",
     ),
     "missing attribute": ([node("MaxPool", ["x"], ["y"])], (), None, "malformed|kernel_shape"),
-    "beta": (
-        [node("Gemm", ["x", "v", "b"], ["y"], beta=2.0)],
-        weights(v=(8, 4), b=(4,)),
-        (1, 8),
-        "beta",
+    "matrix bias": (
+        [node("Gemm", ["x", "v", "b"], ["y"])],
+        weights(v=(8, 4), b=(4, 4)),
+        (4, 8),
+        "bias of shape",
     ),
     "transA": (
         [node("Gemm", ["x", "v"], ["y"], transA=1)],
