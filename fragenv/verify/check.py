@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from fragenv.hardware.timing import ceil_div
 from fragenv.models.parameters import load_parameters
-from fragenv.verify.reference import evaluate, quantise
+from fragenv.verify.integers import quantise
+from fragenv.verify.reference import evaluate
 from fragenv.verify.run import CommandTiming, VerifyError, read_manifest, simulate_emission
 
 MODEL_FILE = "model.onnx"
