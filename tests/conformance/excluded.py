@@ -1,0 +1,59 @@
+"""The node tests that do not run, each with the reason, in one table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """Why the tests whose names match ``pattern`` do not run.
+
+    ``refusal``: what the importer says of such a file (a regular expression); "" where the file is
+    imported and only the chip's numbers (int8, static scales) have no place for the test.
+    """
+
+    pattern: str
+    reason: str
+    refusal: str = ""
+
+
+_RANK = "the chip's windows slide over rows and columns of an image, not over 1 or 3 axes"
+_BYTES = "the chip's tensors are 8-bit integers"
+_ACTIVATIONS = "two activations are only added on the chip"
+_UNFOLDED = "a constant is folded into the layer before it; alone it is no layer"
+_HOST = "the host computes it, in floating point"
+_MOVES = "data would move between rows, columns and channels"
+_FRAMES = "frames of a batch would mix"
+_QUANTISED = "quantised tensors are int8 or uint8 with one scale"
+
+EXCLUDED: tuple[Exclusion, ...] = (
+    # windows
+    Exclusion("test_*pool_[13]d_*", _RANK, "needs an input of|2-D"),
+    # arithmetic
+    Exclusion("test_add_*int16", _BYTES),
+    Exclusion("test_add_uint32", _BYTES),
+    Exclusion("test_add_uint64", _BYTES),
+    Exclusion("test_add_bcast", _UNFOLDED),
+    Exclusion("test_sub*", _ACTIVATIONS),
+    Exclusion("test_mul*", _ACTIVATIONS),
+    Exclusion("test_div*", _ACTIVATIONS),
+    Exclusion("test_sum_example", "a sum of three needs a scale for the first two", "by twos"),
+    Exclusion("test_reduce_mean_*", "means run over all rows and columns of an image", "mean"),
+    Exclusion("test_*softmax*", _HOST),
+    # matrices
+    Exclusion("test_gemm_transposeA", _FRAMES, "first operand"),
+    Exclusion("test_gemm_all_attributes", _FRAMES, "first operand"),
+    Exclusion("test_gemm_default_matrix_bias", "the bias differs from frame to frame", "bias"),
+    # statistics and randomness of training
+    Exclusion("test_batchnorm_*_training_mode", "statistics of the batch", "evaluation mode"),
+    Exclusion("test_training_dropout_default*", "random", "evaluation mode"),
+    Exclusion("test_training_dropout", "random", "evaluation mode"),
+    Exclusion("test_training_dropout_mask", "random", "evaluation mode"),
+)
+
+
+def exclusion_of(name: str) -> Exclusion | None:
+    """The first line of the table that matches; None for a test that runs."""
+    return next((line for line in EXCLUDED if fnmatchcase(name, line.pattern)), None)
