@@ -62,6 +62,13 @@ def node_tests() -> dict[str, NodeTest]:
 def _node_test(case: Any) -> NodeTest:
     inputs, outputs = case.data_sets[0]
     names = [value.name for value in case.model.graph.input]
-    return NodeTest(
-        case.name, case.model, dict(zip(names, inputs, strict=True)), tuple(outputs)
-    )
+    values = [_array(value) for value in inputs]
+    expected = tuple(_array(value) for value in outputs)
+    return NodeTest(case.name, case.model, dict(zip(names, values, strict=True)), expected)
+
+
+def _array(value: object) -> Array:
+    """Some tests hold tensors as ONNX stores them; sequences of tensors are left alone."""
+    if isinstance(value, onnx.TensorProto):
+        return np.asarray(onnx.numpy_helper.to_array(value))
+    return np.asarray(value, None if isinstance(value, np.ndarray | np.generic) else object)

@@ -18,8 +18,10 @@ from fragenv.models.parameters import Quantisation, load_parameters
 from fragenv.models.quantise import quantise_onnx
 from fragenv.verify.integers import quantise
 
-#: operators whose inputs and output have one scale
-_ONE_SCALE = frozenset({"Concat"})
+#: what the static quantiser quantises where nothing quantised stands before it
+_STATIC = frozenset({"Conv", "Gemm", "MatMul", "BatchNormalization", "LRN", "GlobalAveragePool"})
+#: operators whose inputs and output each have a scale of their own
+_OWN_SCALES = frozenset({"Add", "Sum", "AveragePool"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,12 +48,12 @@ def on_chip(case: Equivalent, folder: Path) -> OnChip:
     path = folder / "node.onnx"
     if case.quantised:
         onnx.save(case.model(), path)
-    elif len(case.data) > 1:
-        onnx.save(_with_scales(case), path)
-    else:
+    elif case.operator in _STATIC:
         onnx.save(case.model(), folder / "float.onnx")
         ((_, calibration),) = case.data.items()
         quantise_onnx(folder / "float.onnx", calibration, path)
+    else:
+        onnx.save(_with_scales(case), path)
     graph = from_onnx(path)
     numbers = load_parameters(path, graph)
     inputs = {name: _int8(values, numbers, name) for name, values in case.data.items()}
@@ -67,10 +69,7 @@ def _int8(values: Array, numbers: Quantisation, name: str) -> Array:
 
 
 def _with_scales(case: Equivalent) -> onnx.ModelProto:
-    """QDQ form of a model of several inputs, which the static quantiser does not take.
-
-    Each input and the output has the scale of its extremes, or all have one.
-    """
+    """QDQ form by hand: scales from the extremes, each value's own or those of all together."""
     model = case.model()
     result = case.nodes[-1].output[0]
     values = {**case.data, result: case.expected}
@@ -78,7 +77,7 @@ def _with_scales(case: Equivalent) -> onnx.ModelProto:
     before: list[onnx.NodeProto] = []
     after: list[onnx.NodeProto] = []
     for name, each in values.items():
-        scale, zero = _scale_of(together if case.operator in _ONE_SCALE else each)
+        scale, zero = _scale_of(each if case.operator in _OWN_SCALES else together)
         model.graph.initializer.extend(
             [numpy_helper.from_array(scale, f"{name}_s"), numpy_helper.from_array(zero, f"{name}_z")]
         )
