@@ -6,7 +6,7 @@ difference of one is allowed where, in exact arithmetic, the value lies half-way
 Float tests are compared within the error that quantisation can cause, element by element:
 
 * half a step of the output, and another half where the result is the least or largest int8;
-* half a step of each input times the operator's slope: for a product, the sum of |w| over the window;
+* half a step of each input times the operator's slope: for a product, the sum of all |w|;
 * half a step of each weight times |x|, summed in the same way, and half a step of the bias.
 """
 

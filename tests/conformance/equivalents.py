@@ -27,7 +27,9 @@ import onnx
 from node_tests import Array, NodeTest
 from onnx import helper, numpy_helper
 
-VIEWS = frozenset({"Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose"})
+VIEWS = frozenset(
+    {"Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose"}
+)
 #: operators all of whose inputs are activations
 _ALL_INPUTS = frozenset({"Add", "Sum", "Concat", "Sub", "Mul", "Div"})
 INTEGER_SUMS = frozenset({"ConvInteger", "MatMulInteger"})

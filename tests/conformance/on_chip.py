@@ -79,7 +79,10 @@ def _with_scales(case: Equivalent) -> onnx.ModelProto:
     for name, each in values.items():
         scale, zero = _scale_of(each if case.operator in _OWN_SCALES else together)
         model.graph.initializer.extend(
-            [numpy_helper.from_array(scale, f"{name}_s"), numpy_helper.from_array(zero, f"{name}_z")]
+            [
+                numpy_helper.from_array(scale, f"{name}_s"),
+                numpy_helper.from_array(zero, f"{name}_z"),
+            ]
         )
         end = "_made" if name == result else ""
         numbers = [f"{name}_s", f"{name}_z"]
