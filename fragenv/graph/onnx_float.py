@@ -111,10 +111,13 @@ def _relu(scope: Scope, call: Call) -> Value:
 
 @HANDLERS.handles("Clip")
 def _clip(scope: Scope, call: Call) -> Value:
-    low, high = call.setting("min", 1), call.setting("max", 2)
+    x, low, high = scope.value(call.inputs[0]), call.setting("min", 1), call.setting("max", 2)
+    given = [np.asarray(bound) for bound in (low, high) if bound is not None]
+    if x.tensor in scope.scales and any(bound.dtype.kind in "iu" for bound in given):
+        raise RefusedError("it clips integers of another scale; clip real values before quantising")
     return scope.builder.clip(
         call.name,
-        scope.value(call.inputs[0]),
+        x,
         call.out,
         -inf if low is None else float(low),
         inf if high is None else float(high),
