@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from torch import nn
 
 from fragenv.errors import ModelError
 from fragenv.graph.from_onnx import from_onnx
 from fragenv.graph.from_torch import from_torch
 from fragenv.graph.onnx_lrn import fuse_lrn
-from fragenv.models.export import export_onnx
+from fragenv.graph.quiet import quiet_logging
 
 
 def exported(folder: Path, size: int) -> Path:
+    """As PyTorch's own exporter writes it."""
     module = nn.Sequential(
         nn.Conv2d(3, 7, 1), nn.LocalResponseNorm(size, alpha=0.5, beta=0.6, k=2.0), nn.ReLU()
     )
-    export_onnx(module.eval(), (3, 4, 5), folder / "lrn.onnx")
-    return folder / "lrn.onnx"
+    path = folder / "lrn.onnx"
+    with warnings.catch_warnings(), quiet_logging():
+        warnings.simplefilter("ignore")  # the exporter warns of its own helpers
+        torch.onnx.export(
+            module.eval(), (torch.zeros(1, 3, 4, 5),), str(path), dynamo=True, verbose=False
+        )
+    return path
 
 
 def run(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
