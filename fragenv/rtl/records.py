@@ -75,8 +75,9 @@ class Translator:
         first = task.plan.steps[step].blocks[0]
         if task.tiling.order is Order.RESIDENT:
             return base + self._offset(task, first)
-        half = task.tiling.weight_buffer_bytes // 2
-        return base + half * (self.tile_numbers[task.number][step] % 2)
+        count = task.tiling.weight_buffers
+        size = task.tiling.weight_buffer_bytes // count
+        return base + size * (self.tile_numbers[task.number][step] % count)
 
     def _offset(self, task: Task, blocks: int) -> int:
         return stream_offset(
