@@ -139,6 +139,8 @@ def _in_pairs(
     """The ``PAIRS`` best pairs that fit together without a fragment in common, by the time of the
     busier one when the tasks are divided between them as well as possible (divided tasks
     allowed)."""
+    if not candidates:
+        return []
     areas = np.array([(f.area.multipliers, f.area.lut, f.area.local_bytes) for f in candidates])
     limit = np.array([room.multipliers, room.lut, room.local_bytes])
     first, second = np.triu_indices(len(candidates), k=1)
