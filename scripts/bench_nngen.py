@@ -1,4 +1,4 @@
-"""Compare with NNgen 1.3.4: its own example network and LeNet-5, measured in the emitted Verilog."""
+"""Compare with NNgen 1.3.4 in emitted Verilog: its own example network and LeNet-5."""
 
 from __future__ import annotations
 
@@ -184,19 +184,19 @@ def text(rows: Sequence[Row], found: Sequence[Figure], command: str) -> str:
         f"Made by `{command}`.",
         "",
         "The network is that of NNgen's `examples/cnn` (int8; 15.4 M multiply-accumulates, 4.2 MB",
-        "of weights), and LeNet-5. The means are NNgen's: at most as many multipliers in the arrays",
-        "(requantising is counted on neither side), SRAM of at most the bytes of the RAMs in its",
-        "Verilog, one port of 4 bytes per cycle, 16 cycles from a request to its first word",
-        "(`scripts/chips/nngen*.toml` say where each comes from). NNgen's cycles were measured with",
-        "its example's memory model, which pauses for 4 cycles after every 15; ours delivers a word",
-        "in every cycle. The second row of each network compares with NNgen on such a memory.",
+        "of weights), and LeNet-5. The means are NNgen's: at most as many multipliers in the",
+        "arrays (requantising is counted on neither side), SRAM of at most the bytes of the RAMs",
+        "in its Verilog, one port of 4 bytes per cycle, 16 cycles from a request to its first word",
+        "(`scripts/chips/nngen*.toml` say where each comes from). NNgen's cycles were measured",
+        "with its example's memory model, which pauses for 4 cycles after every 15; ours delivers",
+        "a word in every cycle. The second row compares with NNgen on a memory without pauses.",
         "Cycles are those of the emitted Verilog in Verilator, from reset to the last byte of the",
         "result. Seconds: imports, export, quantisation, search, emission, compilation and",
         "simulation in a new process with empty caches.",
         "",
         *table(found),
         "",
-        "| network | cycles predicted | measured | lower bound | SRAM bytes | frames | bytes equal |",
+        "| network | cycles predicted | measured | lower bound | SRAM bytes | frames | equal |",
         "|---|" + "---:|" * 6,
     ]
     for row in rows:
