@@ -240,9 +240,9 @@ class Problem:
         return found
 
     def deeper_plans(self, choice: Choice, plan: TaskPlan, sram_bytes: int) -> list[TaskPlan]:
-        """``plan`` with more weight buffers, as far as its working set fits ``sram_bytes``: 4, 8, ...
-        up to all tiles. Only for a task that streams its weights through one chunk, which ends
-        earlier by what was loaded before it could start; nothing for others."""
+        """``plan`` with more weight buffers, as far as its working set fits ``sram_bytes``: 4, 8,
+        and so on up to all tiles. Only for a task that streams its weights through one chunk,
+        which ends earlier by what was loaded before it could start; nothing for others."""
         tiling = plan.tiling
         if not tiling.streams or tiling.order is Order.RESIDENT:
             return []
