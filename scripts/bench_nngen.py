@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shlex
 import subprocess
 import sys
@@ -105,7 +106,7 @@ def measured_row(case: Case, frames: int) -> Row:
 
 def cold_row(case: Case, frames: int) -> Row:
     """``measured_row`` in a new process without compiled code of earlier ones; ``wall_s`` counts
-    from its start to its end.
+    from its start to its end, ``cpu_s`` what it and the compilers that it starts take of the cores.
 
     Raises:
         FragenvError: the case fails.
@@ -113,16 +114,23 @@ def cold_row(case: Case, frames: int) -> Row:
     with tempfile.TemporaryDirectory() as name:
         result = Path(name) / "row.json"
         caches = {"XDG_CACHE_HOME": name, "NUMBA_CACHE_DIR": f"{name}/numba"}
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), children_cpu_seconds()
         done = subprocess.run(
             [sys.executable, __file__, "--frames", str(frames), "--alone", case.name,
              "--row", str(result)],
             env={**os.environ, **caches}, capture_output=True, text=True, check=False,
         )  # fmt: skip
-        wall = time.perf_counter() - start
+        wall, cpu = time.perf_counter() - start, children_cpu_seconds() - cpu
         if done.returncode:
             raise FragenvError(f"{case.name}: {done.stderr.strip()[-500:]}")
-        return {**read_json(result, FORMAT, VERSION), "wall_s": round(wall, 1)}
+        row = read_json(result, FORMAT, VERSION)
+        return {**row, "wall_s": round(wall, 1), "cpu_s": round(cpu, 1)}
+
+
+def children_cpu_seconds() -> float:
+    """CPU seconds of all processes that this one started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +170,7 @@ def figures(case: Case, row: Row) -> list[Figure]:
         figure("lines of Verilog", row["lines"], case.nngen_lines, LINES),
         figure("wrong output bytes", row["wrong_bytes"], 0, 0),
         figure("seconds to a verified simulation", row["wall_s"], None, case.wall_limit_s),
+        figure("CPU seconds of that", row["cpu_s"], None, None),
     ]
     if case.nngen_steady_cycles is not None:
         what = "cycles, NNgen's memory without pauses"
@@ -192,7 +201,7 @@ def text(rows: Sequence[Row], found: Sequence[Figure], command: str) -> str:
         "a word in every cycle. The second row compares with NNgen on a memory without pauses.",
         "Cycles are those of the emitted Verilog in Verilator, from reset to the last byte of the",
         "result. Seconds: imports, export, quantisation, search, emission, compilation and",
-        "simulation in a new process with empty caches.",
+        "simulation in a new process with empty caches; on busy cores the clock runs on.",
         "",
         *table(found),
         "",
