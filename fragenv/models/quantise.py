@@ -22,6 +22,7 @@ _QUANTISED = (
     *("ReduceMean", "Add", "Concat", "LRN", "Reshape", "Flatten", "Squeeze", "Unsqueeze"),
     "Transpose",
 )
+_QUANTISED_ALREADY = frozenset({"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QGemm"})
 
 
 def quantise_onnx(
@@ -59,6 +60,11 @@ def quantise_onnx(
     ):
         folded = str(Path(folder) / "folded.onnx")
         try:
+            kinds = {
+                node.op_type for node in onnx.load(source, load_external_data=False).graph.node
+            }
+            if not kinds.isdisjoint(_QUANTISED_ALREADY):
+                raise ValueError("it is quantised already; give the float model")
             quant_pre_process(source, folded, skip_symbolic_shape=True)
             quantize_static(
                 folded,

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from fragenv.graph.dataflow import DataflowGraph
+from fragenv.graph.operators import Operator, OpKind
 from fragenv.models.parameters import load_parameters
 from fragenv.verify.integers import Int8
 from fragenv.verify.onnx_runtime import QuantisedModel
@@ -64,7 +66,7 @@ class Agreement:
     frames: int
     tensors: tuple[TensorAgreement, ...]
     end_to_end: Difference
-    #: frames whose largest result is at the same place
+    #: frames whose largest result is at the same place, by the first output
     same_class: int
 
 
@@ -89,11 +91,12 @@ def compare(
     """
     model = QuantisedModel(path)
     graph, numbers = model.graph, load_parameters(path, model.graph)
-    outputs = [t for op in graph.chip_operators[-1:] for t in [op.output]]
+    outputs = [op.output for op in graph.chip_operators if _ends(graph, op)]
     per_tensor: dict[str, Difference] = {}
     total, same = Difference(), 0
-    for number in range(len(images)):
-        theirs = model.tensors(images[number : number + 1])
+    frames = len(images) // model.batch * model.batch
+    for first in range(0, frames, model.batch):
+        theirs = model.tensors(images[first : first + model.batch])
         known = {name: theirs[name] for name in graph.inputs}
         ours = evaluate(graph, numbers, known)
         for op in graph.chip_operators:
@@ -104,11 +107,23 @@ def compare(
                 per_tensor[op.output] = per_tensor.get(op.output, Difference()) + found
         for name in outputs:
             total += difference(ours[name], theirs[name])
-            same += int(np.argmax(ours[name]) == np.argmax(theirs[name]))
-        progress(number + 1)
+        same += int(np.sum(_classes(ours[outputs[0]]) == _classes(theirs[outputs[0]])))
+        progress(first + model.batch)
     tensors = tuple(
         TensorAgreement(op.output, op.name, op.kind, per_tensor[op.output])
         for op in graph.chip_operators
         if op.output in per_tensor
     )
-    return Agreement(len(images), tensors, total, same)
+    return Agreement(frames, tensors, total, same)
+
+
+def _ends(graph: DataflowGraph, op: Operator) -> bool:
+    """Whether the chip's part of the graph ends here."""
+    readers = [graph.op(name).kind for name in graph.consumers[op.output]]
+    return op.output in graph.outputs or OpKind.SOFTMAX in readers
+
+
+def _classes(results: Int8) -> npt.NDArray[np.int64]:
+    """Per frame the place of the largest result."""
+    result: npt.NDArray[np.int64] = np.argmax(results.reshape(len(results), -1), axis=1)
+    return result
