@@ -120,8 +120,9 @@ class Task:
     @property
     def window_before(self) -> int:
         """Channels that a normalisation reads before each one; 0 for other tasks."""
-        normalises = self.first is not None and self.first.kind is OpKind.LRN
-        return (int(self.first.attribute("size", 5)) - 1) // 2 if normalises else 0
+        if self.first is None or self.first.kind is not OpKind.LRN:
+            return 0
+        return (int(self.first.attribute("size", 5)) - 1) // 2
 
     def addition(self, stage: Operator) -> dict[str, int] | None:
         """The arithmetic of the addition to what ``stage`` makes; None where there is none."""
