@@ -73,7 +73,9 @@ def emit(problem: Problem, program: Program, numbers: Quantisation | None) -> Em
     tasks = [Task(problem, i, record, numbers) for i, record in enumerate(program.tasks)]
     circuits = assign_circuits(problem, program)
     streams = {t.number: t.stream() for t in tasks if t.array is not None}
-    memory = map_memory(problem, program, {n: len(s) for n, s in streams.items()})
+    # a normalisation reads the channels before its first one, too
+    guard = max((t.window_before for t in tasks), default=0)
+    memory = map_memory(problem, program, {n: len(s) for n, s in streams.items()}, guard)
     translator = Translator(tasks, memory)
     works = [Work() if c.kind is CommandKind.BIND else translator.work(c) for c in program.commands]
     units = [_unit(c, circuits) for c in program.commands]

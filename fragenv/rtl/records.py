@@ -90,8 +90,9 @@ class Translator:
         first = task.plan.steps[step].blocks[0]
         if task.tiling.order is Order.RESIDENT:
             return base + task.shape.weight_prefix(first, task.fragment)
-        half = task.tiling.weight_buffer_bytes // 2
-        return base + half * (self.tile_numbers[task.number][step] % 2)
+        count = task.tiling.weight_buffers
+        size = task.tiling.weight_buffer_bytes // count
+        return base + size * (self.tile_numbers[task.number][step] % count)
 
     def _load_weights(self, task: Task, command: Command) -> Work:
         offset = task.shape.weight_prefix(command.blocks[0], task.fragment)

@@ -117,6 +117,13 @@ class Task:
         assert self.array is not None
         return self.numbers.stream(self.array, self.fragment)
 
+    @property
+    def window_before(self) -> int:
+        """Channels that a normalisation reads before each one; 0 for other tasks."""
+        if self.first is None or self.first.kind is not OpKind.LRN:
+            return 0
+        return (int(self.first.attribute("size", 5)) - 1) // 2
+
     def addition(self, stage: Operator) -> dict[str, int] | None:
         """The arithmetic of the addition to what ``stage`` makes; None where there is none."""
         if self.add is None:

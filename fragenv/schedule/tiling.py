@@ -93,6 +93,14 @@ class Tiling:
     steps: int
     #: one chunk, whose weight tiles take no less time to load than to use
     streams: bool
+    #: weight tiles that the buffer holds at once (all of them where they are resident)
+    weight_buffers: int = 2
+
+    def deepened(self, weight_buffers: int) -> Tiling:
+        """The same tiling with room for other than two weight tiles: more may be loaded before
+        the task can start, while the DRAM port is idle."""
+        size = self.weight_buffer_bytes // self.weight_buffers * weight_buffers
+        return replace(self, weight_buffers=weight_buffers, weight_buffer_bytes=size)
 
     @property
     def sram_bytes(self) -> int:

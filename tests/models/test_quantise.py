@@ -310,7 +310,7 @@ def test_load_parameters__refuses_asymmetric_weights(files, tmp_path):
     def edit(tensors, graph):
         name = next(n for n in tensors if n.endswith("weight_zero_point"))
         old = tensors[name]
-        values = np.ones(tuple(old.dims), np.int8)
+        values = np.full(tuple(old.dims), 100, np.int8)
         old.CopyFrom(onnx.numpy_helper.from_array(values, name))
 
     path = change(files, tmp_path / "broken.onnx", edit)

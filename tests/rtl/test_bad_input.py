@@ -34,7 +34,7 @@ from fragenv.schedule.trusted import trusted_program
 from fragenv.verify.build import cells_folder
 from fragenv.verify.run import VerifyError, read_manifest, simulate_emission
 
-#: LeNet needs several configurations here, and little C++ to simulate
+#: LeNet is cut into many commands here, and the chip is quickly built
 TINY = Chip(
     name="tiny",
     multipliers=32,
@@ -158,7 +158,7 @@ def _solved(problem: Problem) -> tuple[State, tuple[int, ...]]:
 
 @pytest.fixture(scope="module")
 def emitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """LeNet, with commands of every kind."""
+    """LeNet with zeros for weights."""
     problem = Problem(load_graph("lenet"), TINY)
     state, _ = _solved(problem)
     folder = tmp_path_factory.mktemp("bad") / "emitted"

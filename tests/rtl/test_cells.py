@@ -31,24 +31,31 @@ def test_accumulator__adds_and_reads_at_once() -> None:
     )
     rng = np.random.default_rng(0)
     model = np.zeros((2, pixels, lanes), np.int64)
-    late = np.zeros(lanes, np.int64)  # sums come a cycle after their address
+    late = [np.zeros(lanes, np.int64)] * 2  # sums come two cycles after their address
     for filled, half in enumerate((0, 1, 0, 1)):
         first = np.ones(pixels, bool)
-        order = [*range(pixels), *rng.integers(0, pixels, 60), 3, 3, 3]
+        order = [*range(pixels), *rng.integers(0, pixels, 60), 3, 3, 5, 3, 3, 3]
         for pixel in order:
             sums = rng.integers(-(2**20), 2**20, lanes)
+            while rng.integers(0, 5) == 0:  # a cycle without an addition
+                cell.set(add_valid_i=0, sum_i=pack(late.pop(0), 32))
+                cell.tick()
+                late.append(rng.integers(-(2**20), 2**20, lanes))
+            begins = bool(first[pixel]) or bool(rng.integers(0, 8) == 0)
             cell.set(add_valid_i=1, add_half_i=half, add_pixel_i=int(pixel))
-            cell.set(add_first_i=int(first[pixel]), sum_i=pack(late, 32))
+            cell.set(add_first_i=int(begins), sum_i=pack(late.pop(0), 32))
             other = int(rng.integers(0, pixels))
             cell.set(read_valid_i=1, read_half_i=1 - half, read_pixel_i=other)
             cell.tick()
-            model[half, pixel] = sums + (0 if first[pixel] else model[half, pixel])
+            model[half, pixel] = sums + (0 if begins else model[half, pixel])
             first[pixel] = False
-            late = sums
+            late.append(sums)
             if filled > half:  # the other half holds finished sums
                 assert unpack(cell.get("data_o"), 32, lanes) == list(model[1 - half, other])
-        cell.set(add_valid_i=0, sum_i=pack(late, 32), read_valid_i=0)
-        cell.tick()
+        cell.set(add_valid_i=0, read_valid_i=0)
+        for sums in late:
+            cell.set(sum_i=pack(sums, 32))
+            cell.tick()
 
 
 def test_walker__visits_pixels_in_order_with_ring_and_mark() -> None:
