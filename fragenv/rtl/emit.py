@@ -45,7 +45,7 @@ from fragenv.schedule.simulate import simulate
 if TYPE_CHECKING:
     from fragenv.models.parameters import Quantisation
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -252,7 +252,12 @@ def _manifest(
         "outputs": [place(t) for t in outputs],
         "stored": [place(t) for t in memory.dram_tensors if t not in read and t not in outputs],
         "tasks": [
-            "+".join(names[problem.operators[n].name] for n in record.choice.operators)
+            {
+                "name": "+".join(names[problem.operators[n].name] for n in record.choice.operators),
+                "macs": problem.batch
+                * sum(problem.operators[n].macs for n in record.choice.operators),
+                "multipliers": problem.library[record.choice.fragment].multipliers,
+            }
             for record in program.tasks
         ],
         "commands": [
@@ -261,6 +266,7 @@ def _manifest(
                 "kind": str(c.kind),
                 "role": str(c.role),
                 "task": c.task,
+                "bytes": c.bytes,
                 "start": timing.starts[c.id],
                 "end": timing.ends[c.id],
             }

@@ -96,7 +96,7 @@ def compare(
     total, same = Difference(), 0
     frames = len(images) // model.batch * model.batch
     for first in range(0, frames, model.batch):
-        theirs = model.tensors(images[first : first + model.batch])
+        theirs = model.tensors({graph.inputs[0]: images[first : first + model.batch]})
         known = {name: theirs[name] for name in graph.inputs}
         ours = evaluate(graph, numbers, known)
         for op in graph.chip_operators:

@@ -28,6 +28,12 @@ def quantise(values: npt.NDArray[np.float32], scale: TensorScale) -> Int8:
     return saturate(integers)
 
 
+def dequantise(values: Int8, scale: TensorScale) -> npt.NDArray[np.float32]:
+    """The real numbers of int8 values, as ONNX's DequantizeLinear."""
+    centred = values.astype(np.float32) - np.float32(scale.zero_point)
+    return centred * np.float32(scale.scale)
+
+
 def saturate(values: npt.NDArray[Any]) -> Int8:
     """The nearest int8 of each value."""
     result: Int8 = np.clip(values, -128, 127).astype(np.int8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -47,23 +48,37 @@ class QuantisedModel:
         #: frames that the file takes at a time
         self.batch = found.scope.batch
 
-    def tensors(self, frames: npt.NDArray[np.float32]) -> dict[str, Int8]:
-        """The integers of every quantised tensor, (n, *shape), for frames (n, *input_shape).
+    def tensors(
+        self,
+        inputs: Mapping[str, npt.NDArray[np.float32]],
+        wanted: Iterable[str] | None = None,
+    ) -> dict[str, Int8]:
+        """The integers of tensors, (n, *shape), for inputs (n, *shape).
 
-        n must be a multiple of the batch that is built into the file.
+        Args:
+            inputs: by name; n must be a multiple of the batch that is built into the file.
+            wanted: names of tensors; all that the file quantises by default.
+
+        Raises:
+            ModelError: the file does not quantise one of ``wanted``.
         """
-        (name,) = self.graph.inputs
-        wanted = list(self.values.values())
-        parts = [
-            self._session.run(wanted, {name: np.ascontiguousarray(frames[i : i + self.batch])})
-            for i in range(0, len(frames), self.batch)
-        ]
+        names = list(self.values if wanted is None else wanted)
+        for name in names:
+            if name not in self.values:
+                raise ModelError(self.graph.name, f"its tensor '{name}' is not quantised")
+        frames = len(next(iter(inputs.values())))
+        parts = []
+        for first in range(0, frames, self.batch):
+            feeds = {
+                k: np.ascontiguousarray(v[first : first + self.batch]) for k, v in inputs.items()
+            }
+            parts.append(self._session.run([self.values[name] for name in names], feeds))
         result = {}
-        for index, tensor in enumerate(self.values):
+        for index, name in enumerate(names):
             stored = np.concatenate([part[index] for part in parts])
             if stored.dtype == np.uint8:
                 stored = (stored.astype(np.int16) - 128).astype(np.int8)
-            result[tensor] = stored.reshape(len(frames), *self.graph.tensors[tensor].shape)
+            result[name] = stored.reshape(frames, *self.graph.tensors[name].shape)
         return result
 
 
