@@ -149,7 +149,8 @@ class Checked:
 
     def error(self, resource: str) -> float:
         """Relative error of the prediction."""
-        found, predicted = getattr(self.measured.found, resource), getattr(self.predicted, resource)
+        found: int = getattr(self.measured.found, resource)
+        predicted: int = getattr(self.predicted, resource)
         return (predicted - found) / max(found, 1)
 
 
