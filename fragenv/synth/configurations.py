@@ -11,7 +11,7 @@ from typing import Any
 
 from fragenv.hardware.chip import Chip
 from fragenv.hardware.fragment import Fragment, Stage
-from fragenv.rtl.circuits import CONFIG_UNIT, FIRST_CIRCUIT_UNIT, Circuits
+from fragenv.rtl.circuits import CONFIG_UNIT, FIRST_CIRCUIT_UNIT, WINDOW_STAGES, Circuits
 from fragenv.rtl.isa import CONFIG_FIELDS, END_UNIT, Field, wait_words
 from fragenv.rtl.top import TOP_NAME, top_module
 from fragenv.synth.netlist import Design
@@ -82,10 +82,20 @@ def fragments_of(top: str) -> dict[str, Design]:
     return found
 
 
-def top_of(chip: Chip, fragments: Iterable[Fragment], title: str = "synthesis") -> str:
-    """A top module that binds the fragments from power-up on."""
+def top_of(
+    chip: Chip, fragments: Iterable[Fragment], title: str = "synthesis", parts: int = 1
+) -> str:
+    """A top module that binds the fragments from power-up on; ``parts`` sources per RUN."""
     chosen = tuple(fragments)
-    return top_module(chip, Circuits(chosen, {}, (1 << len(chosen)) - 1, {}), title)
+    circuits = Circuits(
+        fragments=chosen,
+        of_instance={},
+        power_up=(1 << len(chosen)) - 1,
+        windows=frozenset(i for i, f in enumerate(chosen) if set(f.stages) & WINDOW_STAGES),
+        parts=parts,
+        evicted={},
+    )
+    return top_module(chip, circuits, title)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +123,8 @@ def shell_of(top: str) -> Shell:
 
 def _top(chip: Chip, manifest: Mapping[str, Any], fragments: tuple[Fragment, ...]) -> str:
     names = " and ".join(f.key for f in fragments)
-    return top_of(chip, fragments, f"network '{manifest['network']}': {names}")
+    title = f"network '{manifest['network']}': {names}"
+    return top_of(chip, fragments, title, manifest["parts"])
 
 
 def _fragment(name: str) -> Fragment:
