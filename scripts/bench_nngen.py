@@ -123,8 +123,9 @@ def cold_row(case: Case, frames: int) -> Row:
         wall, cpu = time.perf_counter() - start, children_cpu_seconds() - cpu
         if done.returncode:
             raise FragenvError(f"{case.name}: {done.stderr.strip()[-500:]}")
-        row = read_json(result, FORMAT, VERSION)
-        return {**row, "wall_s": round(wall, 1), "cpu_s": round(cpu, 1)}
+        row = read_json(result, FORMAT, VERSION)["row"]
+        load = round(os.getloadavg()[0], 1)
+        return {**row, "wall_s": round(wall, 1), "cpu_s": round(cpu, 1), "load": load}
 
 
 def children_cpu_seconds() -> float:
@@ -201,19 +202,20 @@ def text(rows: Sequence[Row], found: Sequence[Figure], command: str) -> str:
         "a word in every cycle. The second row compares with NNgen on a memory without pauses.",
         "Cycles are those of the emitted Verilog in Verilator, from reset to the last byte of the",
         "result. Seconds: imports, export, quantisation, search, emission, compilation and",
-        "simulation in a new process with empty caches; on busy cores the clock runs on.",
+        f"simulation in a new process with empty caches, on {os.cpu_count()} cores with the load",
+        "(runnable processes, this command's included) of the last column.",
         "",
         *table(found),
         "",
-        "| network | cycles predicted | measured | lower bound | SRAM bytes | frames | equal |",
-        "|---|" + "---:|" * 6,
+        "| network | predicted | measured | lower bound | SRAM bytes | frames | equal | load |",
+        "|---|" + "---:|" * 7,
     ]
     for row in rows:
         good = row["output_bytes"] - row["wrong_bytes"]
         lines.append(
             f"| {row['name']} | {row['predicted_cycles']:,} | {row['cycles']:,} | "
             f"{row['bound_cycles']:,} | {row['sram_bytes']:,} | {row['frames']} | "
-            f"{good} of {row['output_bytes']} |"
+            f"{good} of {row['output_bytes']} | {row['load']} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -235,7 +237,7 @@ def main(
     try:
         if row is not None:
             case = next(case for case in CASES if case.name == alone)
-            write_json(row, FORMAT, VERSION, measured_row(case, frames))
+            write_json(row, FORMAT, VERSION, {"row": measured_row(case, frames)})
             return
         output.mkdir(parents=True, exist_ok=True)
         with Progress() as progress:

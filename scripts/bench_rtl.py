@@ -329,7 +329,9 @@ def _networks(
     cases: Sequence[Case], output: Path, work: Path, jobs: int, again: bool, command: str
 ) -> bool:
     store = Store(output / "networks.json")
-    todo = [case for case in cases if again or case.key not in store.rows]
+    # what failed may have failed for the machine's reasons
+    known = {key for key, row in store.rows.items() if "error" not in row}
+    todo = [case for case in cases if again or case.key not in known]
     with Progress() as progress:
         bar = progress.add_task("cases", total=len(todo))
         models = models_of(todo, work, lambda text: progress.update(bar, description=text))

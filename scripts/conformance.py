@@ -25,14 +25,14 @@ def main(
     be written.
     """
     sys.path.insert(0, str(TESTS))
-    from report import report
+    from page import page
 
-    page = report()
+    text = page()
     if output is None:
-        typer.echo(page, nl=False)
+        typer.echo(text, nl=False)
         return
     try:
-        write_bytes(output, page.encode())
+        write_bytes(output, text.encode())
     except FragenvError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(2) from None

@@ -20,6 +20,7 @@ ORDER = (
     "env",
     "rtl",
     "verify",
+    "synth",
 )
 BASE = {"errors", "registry", "serialize"}
 MAX_LINES = 400

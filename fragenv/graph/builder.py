@@ -210,6 +210,7 @@ class GraphBuilder:
 
     def clip(self, name: str, x: Value, out: str, low: float, high: float) -> Value:
         """min(max(x, low), high); a relu where only 0 bounds it, nothing where nothing does."""
+        low = min(low, high)  # the result is then high; no circuit need know that the order matters
         if low == -inf and high == inf:
             return x
         if low == 0 and high == inf:

@@ -237,6 +237,7 @@ def _manifest(
         "network": problem.graph.name,
         "chip": asdict(problem.chip),
         "batch": problem.batch,
+        "parts": circuits.parts,
         "top": TOP_NAME,
         "predicted_cycles": timing.latency_cycles,
         "read_bytes": program.read_bytes,

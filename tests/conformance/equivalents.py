@@ -108,7 +108,7 @@ def as_given(test: NodeTest) -> Equivalent:
         {name: values[name] for name in names[count:]},
         np.asarray(test.expected[0]),
         max(o.version for o in test.model.opset_import if o.domain in ("", "ai.onnx")),
-        any(values.dtype in (np.int8, np.uint8) for values in values.values()),
+        any(each.dtype in (np.int8, np.uint8) for each in values.values()),
     )
 
 

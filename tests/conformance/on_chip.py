@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -108,48 +108,53 @@ def _scale_of(values: Array) -> tuple[Array, Array]:
     return np.asarray(scale), np.asarray(round(-128 - low / float(scale)), np.int8)
 
 
-def together(chips: Iterable[OnChip]) -> OnChipUnion:
-    """All graphs side by side in one, so that one emission runs them all."""
-    chips = list(chips)
-    tensors, operators, inputs, outputs = {}, [], [], []
-    scales, macs = {}, {}
-    for chip in chips:
-        prefix = f"{chip.case.name}/"
-        graph = chip.graph
-        for op in graph.operators:
-            names = tuple(prefix + name for name in op.inputs)
-            operators.append(
-                replace(op, name=prefix + op.name, inputs=names, output=prefix + op.output)
-            )
-        for name, tensor in graph.tensors.items():
-            tensors[prefix + name] = replace(tensor, name=prefix + name)
-        inputs += [prefix + name for name in graph.inputs]
-        outputs += [prefix + name for name in graph.outputs]
-        scales |= {prefix + name: scale for name, scale in chip.numbers.tensors.items()}
-        macs |= {prefix + name: mac for name, mac in chip.numbers.macs.items()}
-    graph = DataflowGraph("node_tests", operators, tensors, inputs, outputs)
-    frames = max(chip.frames for chip in chips)
-    data = {
-        f"{chip.case.name}/{name}": np.resize(values, (frames, *values.shape[1:]))
-        for chip in chips
-        for name, values in chip.inputs.items()
-    }
-    return OnChipUnion(graph, Quantisation(scales, macs), data)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class OnChipUnion:
+class Together:
     """Many cases as one network of separate parts; tensors are called ``case/tensor``."""
 
     graph: DataflowGraph
     numbers: Quantisation
     inputs: Mapping[str, Array]
 
-    @staticmethod
-    def output_of(chip: OnChip) -> str:
-        return f"{chip.case.name}/{chip.output}"
+
+def together(chips: Iterable[OnChip]) -> Together:
+    """All graphs side by side in one, so that one emission runs them all.
+
+    Every input has as many frames as the longest; the shorter ones repeat theirs.
+    """
+    chips = list(chips)
+    frames = max(chip.frames for chip in chips)
+    operators, tensors, scales, macs, inputs = [], {}, {}, {}, {}
+    outputs: list[str] = []
+    for chip in chips:
+        prefix, graph = _prefix(chip), chip.graph
+        for op in graph.operators:
+            reads = tuple(prefix + name for name in op.inputs)
+            names = {"name": prefix + op.name, "inputs": reads, "output": prefix + op.output}
+            operators.append(replace(op, **names))
+        for name, tensor in graph.tensors.items():
+            tensors[prefix + name] = replace(tensor, name=prefix + name)
+        outputs += [prefix + name for name in graph.outputs]
+        scales |= {prefix + name: scale for name, scale in chip.numbers.tensors.items()}
+        macs |= {prefix + name: mac for name, mac in chip.numbers.macs.items()}
+        for name, values in chip.inputs.items():
+            inputs[prefix + name] = np.resize(values, (frames, *values.shape[1:]))
+    graph = DataflowGraph("node_tests", operators, tensors, inputs, outputs)
+    return Together(graph, Quantisation(scales, macs), inputs)
 
 
-def operators_of(chips: Sequence[OnChip]) -> list[str]:
-    """Kinds of the operators that run, for messages."""
-    return sorted({str(op.kind) for chip in chips for op in chip.graph.operators})
+def output_of(chip: OnChip, results: Mapping[str, Array]) -> Array:
+    """The case's own frames of its output; a concatenation lies in the memory as its parts."""
+
+    def read(tensor: str) -> Array:
+        if _prefix(chip) + tensor in results:
+            return results[_prefix(chip) + tensor]
+        op = chip.graph.op(chip.graph.producer[tensor])
+        axis = 1 if len(chip.graph.tensors[tensor].shape) == 3 else -1
+        return np.concatenate([read(part) for part in op.inputs], axis)
+
+    return read(chip.output)[: chip.frames]
+
+
+def _prefix(chip: OnChip) -> str:
+    return f"{chip.case.name}/"

@@ -55,6 +55,7 @@ module fe_array_stage #(
   `include "fe_latencies.svh"
   localparam int DataStage  = 2 + BufferLatency;    // beats: 0 to 2 address, then the memory
   localparam int SumStage   = DataStage + mac_latency(LanesIn);
+  localparam int AddStage   = SumStage - AccumulatorLead;
   localparam int MacLanes   = HasDepthwise ? XLanes : LanesIn;
   localparam logic [15:0] Depthwise = 16'd4;
 
@@ -155,7 +156,7 @@ module fe_array_stage #(
   localparam int BeatBits = 22 + PixelBits;
   logic [BeatBits-1:0] beat_q [SumStage+1];
   // verilator lint_off UNUSEDSIGNAL
-  beat_t             beat, data_beat, product_beat, sum_beat;    // each place needs some of the fields
+  beat_t             beat, data_beat, add_beat, sum_beat;    // each place needs some of the fields
   // verilator lint_on UNUSEDSIGNAL
   logic [SumStage:0] valid_q;
   logic [1:0]        inside_q;
@@ -170,7 +171,7 @@ module fe_array_stage #(
   assign beat.pixel     = pixel_q;
   assign beat.lanes     = block.lanes;
   assign data_beat      = beat_q[DataStage];
-  assign product_beat   = beat_q[SumStage-1];
+  assign add_beat       = beat_q[AddStage];
   assign sum_beat       = beat_q[SumStage];
   assign swap           = valid_q[DataStage] && data_beat.swap;
 
@@ -239,10 +240,10 @@ module fe_array_stage #(
   fe_accumulator #(.Lanes(LanesOut), .Pixels(Pixels)) u_accumulator (
     .clk_i        (clk_i),
     .rst_ni       (rst_ni),
-    .add_valid_i  (valid_q[SumStage-1]),
-    .add_half_i   (product_beat.half),
-    .add_pixel_i  (product_beat.pixel),
-    .add_first_i  (product_beat.first),
+    .add_valid_i  (valid_q[AddStage]),
+    .add_half_i   (add_beat.half),
+    .add_pixel_i  (add_beat.pixel),
+    .add_first_i  (add_beat.first),
     .sum_i        (sums),
     .read_valid_i (out_start_o),
     .read_half_i  (d_half),

@@ -16,7 +16,7 @@ module fe_buffer #(
   parameter int Readers  = 1,
   parameter int Writers  = 1,
   parameter int MaxBytes = 16,                               // the widest port
-  parameter int Banks    = 8,                                // a power of two, at least 2
+  parameter int Banks    = 4,                                // a power of two, at least 2
   parameter int PageRows = 512,                              // depth of a block RAM of 32 bits
   parameter logic [16*Readers-1:0] ReadBytes  = {Readers{16'd16}},
   parameter logic [16*Writers-1:0] WriteBytes = {Writers{16'd16}}
@@ -123,7 +123,7 @@ module fe_buffer #(
   logic [Banks*Writers-1:0]      w_first_q, w_second_q;
   logic [IndexBits*Writers-1:0]  w_first_index_q, w_second_index_q;
   logic [RowBits*Writers-1:0]    w_lanes;
-  logic [2*RowBytes*Writers-1:0] w_enable;           // of the first row, then of the next
+  logic [2*RowBytes*Writers-1:0] w_enable_q;         // of the first row, then of the next
 
   fe_bank_grant #(.Ports(Writers), .Banks(Banks)) u_write_grant (
     .clk_i   (clk_i),
@@ -137,7 +137,7 @@ module fe_buffer #(
   for (genvar p = 0; p < Writers; p++) begin : gen_writer
     localparam int Width = 32'(WriteBytes[16*p+:16]);
     logic [OffsetBits-1:0] offset, offset_q;
-    logic [15:0]           bytes_q;
+    logic [RowBytes-1:0]   bytes;                    // one bit per byte
     logic [8*Width-1:0]    data_q;
     logic                  moves;
 
@@ -153,6 +153,7 @@ module fe_buffer #(
       .first_index_o  (w_first_index[IndexBits*p+:IndexBits]),
       .second_index_o (w_second_index[IndexBits*p+:IndexBits])
     );
+    assign bytes = ~({RowBytes{1'b1}} << write_bytes_i[16*p+:OffsetBits+1]);
     assign moves = rst_ni && write_valid_i[p] && write_ready_o[p];
 
     always_ff @(posedge clk_i) begin
@@ -161,11 +162,10 @@ module fe_buffer #(
       w_first_index_q[IndexBits*p+:IndexBits]  <= w_first_index[IndexBits*p+:IndexBits];
       w_second_index_q[IndexBits*p+:IndexBits] <= w_second_index[IndexBits*p+:IndexBits];
       offset_q <= offset;
-      bytes_q  <= write_bytes_i[16*p+:16];
+      w_enable_q[2*RowBytes*p+:2*RowBytes]     <= {RowBytes'(0), bytes} << offset;
       data_q   <= write_data_i[8*MaxBytes*p+:8*Width];
     end
 
-    assign w_enable[2*RowBytes*p+:2*RowBytes] = {RowBytes'(0), ~({RowBytes{1'b1}} << bytes_q)} << offset_q;
     assign w_lanes[RowBits*p+:RowBits]        = RowBits'(({2{RowBits'(data_q)}} << {offset_q, 3'b000}) >> RowBits);
   end
 
@@ -199,8 +199,8 @@ module fe_buffer #(
           writes      = 1'b1;
           write_index = write_index | (w_first_q[Banks*p+b] ? w_first_index_q[IndexBits*p+:IndexBits]
                                                             : w_second_index_q[IndexBits*p+:IndexBits]);
-          enable      = enable | (w_first_q[Banks*p+b] ? w_enable[2*RowBytes*p+:RowBytes]
-                                                       : w_enable[2*RowBytes*p+RowBytes+:RowBytes]);
+          enable      = enable | (w_first_q[Banks*p+b] ? w_enable_q[2*RowBytes*p+:RowBytes]
+                                                       : w_enable_q[2*RowBytes*p+RowBytes+:RowBytes]);
           data        = data | w_lanes[RowBits*p+:RowBits];
         end
       end

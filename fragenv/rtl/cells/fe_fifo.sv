@@ -21,6 +21,7 @@ module fe_fifo #(
 );
   localparam int PlaceBits = $clog2(Depth);
 
+  (* ram_style = "distributed" *)      // block RAM belongs to tensors
   logic [Bits-1:0]      mem [Depth];
   logic [PlaceBits-1:0] head_q, tail_q;
   logic [PlaceBits:0]   count_q;

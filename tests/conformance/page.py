@@ -34,7 +34,7 @@ constant weights and int8 outputs, is said in `equivalents.py`.
 """
 
 
-def report() -> str:
+def page() -> str:
     """The page, in Markdown."""
     tests = node_tests()
     total = Counter(test.operator for test in tests.values())
@@ -62,7 +62,8 @@ def _exclusions() -> Iterable[Sequence[object]]:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [head, ["---" if i == 0 else "---:" for i in range(len(head))], *rows]
-    if head[-1] == "reason":
-        lines[1] = ["---", "---:", "---"]
+    """Markdown; numbers stand right."""
+    body = list(rows)
+    rule = ["---:" if isinstance(cell, int) else "---" for cell in body[0]]
+    lines = [head, rule, *body]
     return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines)

@@ -1,0 +1,139 @@
+"""The area model: what fragments and shells take, as fitted to synthesis.
+
+Every resource is linear in the features below. The coefficients lie in ``area_model.json``, which
+``scripts/fit_area.py`` writes from a grid of synthesised circuits; nothing in it is set by hand.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from importlib.resources import files
+
+from fragenv.errors import FragenvError
+from fragenv.hardware.resources import RESOURCES, SRAM_BLOCK_BYTES, Resources
+
+#: resource -> feature -> coefficient
+Coefficients = Mapping[str, Mapping[str, float]]
+
+#: stages that run on the array, whose accumulators and requantiser they share
+_ON_ARRAY = frozenset({"mac", "depthwise"})
+#: rows of a bank of the buffer that one block RAM holds, 32 bits wide
+_BLOCK_ROWS, _BLOCK_ROW_BYTES = 512, 4
+
+
+class AreaModelError(FragenvError):
+    """There are no coefficients for a family."""
+
+
+def area_of(lanes_in: int, lanes_out: int, stages: Iterable[str], family: str) -> Resources:
+    """What a fragment takes.
+
+    Args:
+        lanes_in: input lanes of its array.
+        lanes_out: output lanes.
+        stages: names of its stages.
+        family: of FPGAs, a key of ``area_model.json``.
+
+    Raises:
+        AreaModelError: the model does not know the family.
+    """
+    coefficients = _model(family)["fragment"]
+    return predict(coefficients, fragment_features(lanes_in, lanes_out, stages))
+
+
+def shell_area(
+    buffer_bytes: int, readers: Sequence[int], writers: Sequence[int], circuits: int, family: str
+) -> Resources:
+    """What the static part of a chip takes: sequencer, queues, DMA, configuration port, buffer.
+
+    Args:
+        buffer_bytes: capacity of the tensor buffer.
+        readers: bytes per cycle of each of its reader ports.
+        writers: the same of its writer ports.
+        circuits: fragments that are bound at once.
+        family: of FPGAs, a key of ``area_model.json``.
+
+    Raises:
+        AreaModelError: the model does not know the family.
+    """
+    coefficients = _model(family)["shell"]
+    return predict(coefficients, shell_features(buffer_bytes, readers, writers, circuits))
+
+
+def fragment_features(lanes_in: int, lanes_out: int, stages: Iterable[str]) -> dict[str, float]:
+    """What a fragment's resources are linear in."""
+    names = sorted({str(s) for s in stages})
+    features: dict[str, float] = {"constant": 1, "lanes_out": lanes_out}
+    if _ON_ARRAY & set(names):
+        rows = lanes_in if "mac" in names else 1
+        features |= {
+            "array": 1,
+            "array_lanes_in": rows,
+            "array_lanes_out": lanes_out,
+            "multipliers": rows * lanes_out,
+        }
+    for name in names:
+        if name != "mac":
+            features |= {name: 1, f"{name}_lanes_out": lanes_out}
+    return features
+
+
+def shell_features(
+    buffer_bytes: int, readers: Sequence[int], writers: Sequence[int], circuits: int
+) -> dict[str, float]:
+    """What a shell's resources are linear in."""
+    row = row_bytes(max(*readers, *writers))
+    return {
+        "constant": 1,
+        "circuits": circuits,
+        "beat_bytes": readers[0],
+        "reader_rows": len(readers) * row,
+        "reader_bytes": sum(readers),
+        "writer_rows": len(writers) * row,
+        "buffer_blocks": buffer_blocks(buffer_bytes, row),
+    }
+
+
+def row_bytes(widest_port: int) -> int:
+    """Bytes of a row of the buffer: the least power of two that the widest port fits."""
+    return 1 << max(2, (widest_port - 1).bit_length())
+
+
+def buffer_blocks(buffer_bytes: int, row: int) -> int:
+    """Block RAMs of a buffer. Its rows are dealt to pairs of banks (see fe_bank_address.sv)."""
+    pair_bytes = 2 * _BLOCK_ROWS * row
+    return -(-buffer_bytes // pair_bytes) * 2 * (row // _BLOCK_ROW_BYTES)
+
+
+def sram_bytes(resources: Resources) -> int:
+    """Block RAM in bytes, as chips count it."""
+    return resources.sram * SRAM_BLOCK_BYTES
+
+
+def predict(coefficients: Coefficients, features: Mapping[str, float]) -> Resources:
+    """The model's value, rounded; never negative."""
+    return Resources(
+        **{
+            name: max(
+                0, round(sum(coefficients[name].get(k, 0.0) * v for k, v in features.items()))
+            )
+            for name in RESOURCES
+        }
+    )
+
+
+@lru_cache(maxsize=1)
+def _families() -> dict[str, dict[str, Coefficients]]:
+    text = (files("fragenv.hardware") / "area_model.json").read_text("utf-8")
+    model: dict[str, dict[str, Coefficients]] = json.loads(text)["families"]
+    return model
+
+
+def _model(family: str) -> dict[str, Coefficients]:
+    found = _families().get(family)
+    if found is None:
+        known = ", ".join(_families())
+        raise AreaModelError(f"no area model for family '{family}'; known are {known}")
+    return found

@@ -1,0 +1,1 @@
+"""Synthesis: what the emitted Verilog takes on a chip, found by Yosys and nextpnr."""

@@ -1,0 +1,91 @@
+"""Predicted and found resources of an emission's configurations, as JSON and as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fragenv.hardware.area_model import area_of, shell_area
+from fragenv.hardware.resources import RESOURCES, Resources
+from fragenv.synth.configurations import Configuration, fragments_of, shell_of, whole
+from fragenv.synth.netlist import synthesise
+from fragenv.synth.place import Placement, place
+from fragenv.synth.tools import SynthesisError
+
+TITLES = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "sram": "block RAM"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One circuit, or one whole configuration."""
+
+    configuration: int
+    name: str
+    predicted: Resources
+    found: Resources
+    placement: Placement | None = None
+
+
+def measure(
+    number: int,
+    configuration: Configuration,
+    family: str,
+    with_shell: bool,
+    placed: bool,
+    progress: Callable[[str], None],
+) -> list[Row]:
+    """The rows of a configuration: with its shell, or each fragment standing alone.
+
+    Raises:
+        SynthesisError: a tool is not there or refuses the design; no placement in this family.
+        AreaModelError: the model does not know the family.
+    """
+    if placed and family != "ecp5":
+        raise SynthesisError(f"placement is for family ecp5 alone, not {family}; leave --place out")
+    areas = [area_of(f.lanes_in, f.lanes_out, f.stages, family) for f in configuration.fragments]
+    if not with_shell:
+        designs = fragments_of(configuration.top)
+    else:
+        designs = {"whole": whole(configuration.top)}
+        measures = shell_of(configuration.top)
+        shell = shell_area(
+            measures.buffer_bytes, measures.readers, measures.writers, measures.circuits, family
+        )
+        areas = [sum(areas, shell)]
+    rows = []
+    for (name, design), predicted in zip(designs.items(), areas, strict=True):
+        progress(f"{name}: Yosys")
+        found = synthesise(design, family)
+        placement = None
+        if placed:
+            progress(f"{name}: nextpnr")
+            placement = place(design)
+        rows.append(Row(number, name, predicted, found, placement))
+    return rows
+
+
+def as_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    return [asdict(row) for row in rows]
+
+
+def as_markdown(rows: Sequence[Row]) -> str:
+    """Predicted / found, and by how much the prediction is off."""
+    titles = [TITLES[name] for name in RESOURCES]
+    clock = any(row.placement for row in rows)
+    head = ["configuration", "circuit", *titles] + (["MHz"] if clock else [])
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for row in rows:
+        cells = [str(row.configuration), row.name]
+        cells += [_cell(getattr(row.predicted, n), getattr(row.found, n)) for n in RESOURCES]
+        if clock:
+            cells.append(f"{row.placement.clock_mhz:.1f}" if row.placement else "")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(predicted: int, found: int) -> str:
+    if predicted == found:
+        return f"{found:,}"
+    off = f" ({100 * (predicted - found) / found:+.0f}%)" if found else ""
+    return f"{predicted:,} / {found:,}{off}"

