@@ -10,10 +10,10 @@ import typer
 from fragenv.errors import FragenvError
 from fragenv.models.load import load_graph
 from fragenv.rtl.emit import emit_folder
-from fragenv.schedule.lower import lower
 from fragenv.schedule.problem import Problem
 from fragenv.schedule.program import Program
 from fragenv.schedule.schedule import load_schedule
+from fragenv.schedule.trusted import trusted_program
 
 
 def main(
@@ -29,7 +29,9 @@ def main(
     """Write rtl/*.sv, program.bin and .hex, memory.bin and manifest.json to --output.
 
     The chip's program and memory image belong together; scripts/verify.py runs them. Without
-    --weights all weights are zero. Exit status 2 where the schedule cannot be emitted.
+    --weights all weights are zero. The schedule is checked before: one that was edited so that it
+    breaks a rule, or differs from its decisions, is refused and nothing is written. Exit status 2
+    where the schedule cannot be emitted.
     """
     try:
         problem, program = _replay(schedule)
@@ -46,10 +48,10 @@ def main(
 
 
 def _replay(path: Path) -> tuple[Problem, Program]:
-    """The problem of a schedule file and its program, by taking its decisions again."""
+    """The problem of a schedule file and its program, once the file is checked."""
     found = load_schedule(path)
     problem = Problem(load_graph(found.model), found.chip, found.batch, found.max_depth)
-    return problem, lower(problem, found.replay(problem))
+    return problem, trusted_program(path, found, problem)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +15,20 @@ from rich.progress import Progress
 from rich.table import Table
 
 from fragenv.errors import FragenvError
-from fragenv.verify.check import Verdict, verify
-from fragenv.verify.run import VerifyError
+from fragenv.verify.check import verify
+from fragenv.verify.report import (
+    COMMAND_COLUMNS,
+    CYCLE_COLUMNS,
+    TENSOR_COLUMNS,
+    TRAFFIC_COLUMNS,
+    command_rows,
+    cycle_row,
+    summary_lines,
+    tensor_rows,
+    traffic_row,
+    write_report,
+)
+from fragenv.verify.run import Dram, VerifyError
 
 
 def main(
@@ -24,61 +39,90 @@ def main(
     inputs: Annotated[
         Path | None,
         typer.Option(
-            help="Real inputs: .npy, or .npz with 'images'; (n, channels, rows, columns)."
+            help="Real inputs: .npy, or .npz with 'images' (n, channels, rows, columns) and "
+            "perhaps 'labels' (n), to count what is classified right."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the random inputs used otherwise.")] = 0,
+    report: Annotated[
+        Path | None, typer.Option(help="File for the whole verdict: .json or .md.")
+    ] = None,
+    dram_latency: Annotated[
+        int | None, typer.Option(help="Cycles of a DRAM access; default: the chip's.", min=1)
+    ] = None,
+    dram_bandwidth: Annotated[
+        float | None,
+        typer.Option(
+            help="Bytes per cycle of the DRAM, such as 10.5; default: the chip's.", min=0.01
+        ),
+    ] = None,
 ) -> None:
-    """Run EMITTED in Verilator: every output byte must equal the integer reference.
+    """Run EMITTED in Verilator: every byte in DRAM must equal the integer reference.
 
-    Prints predicted and measured cycles per task. Exit status: 0 where all bytes agree, 1 where
+    Compared are the outputs and every other tensor that goes through DRAM, the bytes that each
+    command moves, and the outputs of ONNX Runtime's quantised model, which rounds halves
+    differently. Prints predicted and measured cycles per task and configuration; with another
+    DRAM the prediction stays that of the chip's own. Exit status: 0 where all bytes agree, 1 where
     some differ, 2 for unusable input.
     """
     console = Console()
     try:
-        data = None if inputs is None else _load(inputs)
+        if report is not None and report.suffix not in (".json", ".md"):
+            raise VerifyError(f"cannot write the report '{report}': give a .json or .md file")
+        data, labels = (None, None) if inputs is None else _load(inputs)
         with Progress(console=console, transient=True) as progress:
             bar = progress.add_task("simulating", total=None)
             verdict = verify(
-                emitted, images, seed, data, lambda job: progress.update(bar, completed=job)
+                emitted,
+                images,
+                seed,
+                data,
+                lambda job: progress.update(bar, completed=job),
+                Dram(dram_latency, dram_bandwidth),
+                labels,
             )
+        if report is not None:
+            write_report(report, verdict, shlex.join(["python", *sys.argv]))
     except FragenvError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(2) from None
-    console.print(_table(verdict))
-    good = verdict.bytes - verdict.wrong_bytes
-    console.print(
-        f"{verdict.frames} frames: {good:,} of {verdict.bytes:,} output bytes equal the reference; "
-        f"{verdict.measured_cycles:,} cycles measured, {verdict.predicted_cycles:,} predicted "
-        f"({verdict.cycle_error:+.2%})"
-    )
-    if verdict.wrong_bytes:
+    cycles = [cycle_row(task) for task in verdict.tasks]
+    _print(console, "cycles of the first job: tasks, their RUNs alone", CYCLE_COLUMNS, cycles)
+    traffic = [traffic_row(task) for task in verdict.tasks]
+    title = "DRAM bytes of the first job, and multipliers busy while RUNs run"
+    _print(console, title, TRAFFIC_COLUMNS, traffic)
+    binds = command_rows(verdict, ("bind",))
+    if binds:
+        _print(console, "configurations of the first job", COMMAND_COLUMNS, binds)
+    _print(console, "tensors in DRAM, all jobs", TENSOR_COLUMNS, tensor_rows(verdict))
+    for line in summary_lines(verdict):
+        console.print(line, markup=False)
+    if not verdict.good:
         raise typer.Exit(1)
 
 
-def _load(path: Path) -> np.ndarray:
+def _load(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Images, and their classes where the file has 'labels'."""
     try:
         data = np.load(path, allow_pickle=False)
-        return np.asarray(data if isinstance(data, np.ndarray) else data["images"], np.float32)
-    except (OSError, ValueError, KeyError) as error:
+        if isinstance(data, np.ndarray):
+            return data.astype(np.float32), None
+        labels = data.get("labels")
+        return data["images"].astype(np.float32), labels
+    except (OSError, EOFError, ValueError, KeyError) as error:
         raise VerifyError(f"cannot read the inputs '{path}': {error}") from None
 
 
-def _table(verdict: Verdict) -> Table:
-    table = Table(title="cycles of the first job: start - end of each task, its RUNs alone")
-    table.add_column("task", overflow="fold")
-    for column in ("predicted", "measured", "RUNs predicted", "measured", "difference"):
-        table.add_column(column, justify="right")
-    for t in verdict.tasks:
-        table.add_row(
-            t.task,
-            f"{t.predicted_start:,} - {t.predicted_end:,}",
-            f"{t.measured_start:,} - {t.measured_end:,}",
-            f"{t.predicted_run:,}",
-            f"{t.measured_run:,}",
-            f"{t.measured_run / t.predicted_run - 1:+.2%}",
-        )
-    return table
+def _print(
+    console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
+) -> None:
+    table = Table(title=title)
+    table.add_column(columns[0], overflow="fold")
+    for column in columns[1:]:
+        table.add_column(column, overflow="fold", justify="right")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
 
 
 if __name__ == "__main__":

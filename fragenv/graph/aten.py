@@ -278,6 +278,9 @@ def _nothing(scope: Scope, call: Call) -> Value:
 def local_response_norm(scope: Scope, call: Call) -> Value:
     module = scope.module_of(call.node)
     assert isinstance(module, nn.LocalResponseNorm)
+    if module.size % 2 == 0:
+        # PyTorch's window lies one channel lower than ONNX's, which is the chip's
+        raise RefusedError(f"a window of {module.size} channels is not centred; use an odd size")
     return scope.builder.lrn(
         call.name,
         scope.value(call["self"]),

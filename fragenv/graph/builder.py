@@ -16,7 +16,7 @@ from fragenv.graph.dataflow import DataflowGraph, Tensor
 from fragenv.graph.operators import LoopNest, Operator, OpKind
 from fragenv.graph.passes.fold_scaling import fold_scaling
 from fragenv.graph.refused import RefusedError
-from fragenv.graph.windows import Window, adaptive_window
+from fragenv.graph.windows import Frame, Window, adaptive_window
 
 Shape = tuple[int, ...]
 Attributes = tuple[tuple[str, float], ...]
@@ -24,10 +24,14 @@ Attributes = tuple[tuple[str, float], ...]
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A stored tensor as one operator of the model sees it: per frame, in row-major order."""
+    """A stored tensor as one operator of the model sees it: per frame, in row-major order.
+
+    ``frame`` is what a Pad operator adds around it; ``shape`` does not count it.
+    """
 
     tensor: str
     shape: Shape
+    frame: Frame | None = None
 
 
 def _decimal(value: float) -> float:
@@ -115,6 +119,12 @@ class GraphBuilder:
         if not x.shape:
             raise RefusedError("a matrix product needs an input with features; add an axis to it")
         c, rows = x.shape[-1], prod(x.shape[:-1])
+        stored = self._tensors[x.tensor].shape
+        if rows > 1 and len(stored) == 3 and stored[0] > 1 and prod(stored[1:]) > 1:
+            raise RefusedError(
+                f"a matrix product over the columns of an image {stored} moves data, which the "
+                "chip cannot do; use a convolution, or flatten the image"
+            )
         nest = LoopNest(k=features, c=c, p=rows, h=rows)
         shape = (features,) if rows == 1 else (rows, features)
         result = self._add_mac(name, OpKind.GEMM, nest, x, out, features * c, shape)
@@ -186,6 +196,13 @@ class GraphBuilder:
         nest = LoopNest(k=c, c=c, r=h, s=w, h=h, w=w, groups=c)
         return self._add(name, OpKind.GLOBALAVG, nest, (x,), out, (c, 1, 1))
 
+    def never_negative(self, x: Value) -> bool:
+        """Whether ``x`` comes right from an operator whose results are 0 or more."""
+        maker = next((op for op in self._operators if op.output == x.tensor), None)
+        if maker is None:
+            return False
+        return maker.kind is OpKind.RELU or maker.attribute("min", -1.0) >= 0
+
     # -- element by element ----------------------------------------------------------------------
 
     def relu(self, name: str, x: Value, out: str) -> Value:
@@ -193,6 +210,7 @@ class GraphBuilder:
 
     def clip(self, name: str, x: Value, out: str, low: float, high: float) -> Value:
         """min(max(x, low), high); a relu where only 0 bounds it, nothing where nothing does."""
+        low = min(low, high)  # the result is then high; no circuit need know that the order matters
         if low == -inf and high == inf:
             return x
         if low == 0 and high == inf:

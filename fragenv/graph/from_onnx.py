@@ -12,11 +12,13 @@ from fragenv.graph.builder import GraphBuilder
 from fragenv.graph.dataflow import DataflowGraph
 from fragenv.graph.onnx_file import OnnxFile, node_name
 from fragenv.graph.onnx_float import HANDLERS as FLOAT_HANDLERS
+from fragenv.graph.onnx_padding import HANDLERS as PADDING_HANDLERS
 from fragenv.graph.onnx_quantised import HANDLERS as QUANTISED_HANDLERS
 from fragenv.graph.onnx_scope import DATA_INPUTS, Call, Handler, Scope
 from fragenv.graph.refused import RefusedError, unsupported
 
-_HANDLERS = {**FLOAT_HANDLERS, **QUANTISED_HANDLERS}
+#: (domain, operator type) -> what imports it
+HANDLERS = {**FLOAT_HANDLERS, **PADDING_HANDLERS, **QUANTISED_HANDLERS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def import_onnx(
 
 def _handler(file: OnnxFile, node: onnx.NodeProto) -> Handler:
     domain = "" if node.domain == "ai.onnx" else node.domain
-    handler = _HANDLERS.get((domain, node.op_type))
+    handler = HANDLERS.get((domain, node.op_type))
     if handler is None:
         where = f" (in domain '{domain}')" if domain else ""
         raise file.error(unsupported(node.op_type) + where, node)

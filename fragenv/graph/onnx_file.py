@@ -14,6 +14,7 @@ import onnx
 from onnx import external_data_helper, inliner, numpy_helper, shape_inference
 
 from fragenv.errors import ModelError
+from fragenv.graph.onnx_lrn import fuse_lrn
 
 Shape = tuple[int, ...]
 Array = npt.NDArray[Any]
@@ -33,6 +34,7 @@ class OnnxFile:
         nodes: all nodes in topological order (the file's own order where it is one).
         producer: value name -> node.
         inputs: activation input -> shape with the batch, dynamic sizes filled in.
+        input_types: activation input -> type of its elements.
         outputs: names of the graph's outputs.
         opset: version of the default operator set.
 
@@ -46,6 +48,7 @@ class OnnxFile:
         self.source = str(path)
         model = _parse(self.path)
         graph = model.graph
+        fuse_lrn(graph)
         self.opset = max(
             (o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1
         )
@@ -60,6 +63,11 @@ class OnnxFile:
             value.name: self._input_shape(value, batch, dims)
             for value in graph.input
             if value.name not in self._initialisers
+        }
+        self.input_types: dict[str, np.dtype[Any]] = {
+            value.name: np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind))
+            for value in graph.input
+            if value.name in self.inputs and (kind := value.type.tensor_type.elem_type)
         }
         self.producer: dict[str, onnx.NodeProto] = {}
         for node in graph.node:

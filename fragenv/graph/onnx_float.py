@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import inf, prod
 
+import numpy as np
+from onnx import TensorProto
+
 from fragenv.graph.builder import Shape, Value
-from fragenv.graph.onnx_scope import Call, Registry, Scope, WeightNames
+from fragenv.graph.onnx_padding import check_maximum, check_mean
+from fragenv.graph.onnx_scope import Call, Registry, Scaling, Scope, WeightNames
 from fragenv.graph.refused import RefusedError
 
 HANDLERS = Registry()
@@ -19,16 +23,18 @@ def _conv(scope: Scope, call: Call) -> Value:
 
 def convolve(scope: Scope, call: Call, weights: WeightNames) -> Value:
     """The convolution of the call's first input with ``weights``."""
-    x, shape = scope.value(call.inputs[0]), scope.weight_shape(weights.weight)
+    x, shape = scope.framed(call.inputs[0]), scope.weight_shape(weights.weight)
     groups = call.get("group", 1)
+    if x.frame is not None and not x.frame.zero:
+        raise RefusedError("its input is padded with another number than 0; pad with zeros")
     if len(shape) != 4 or len(x.shape) != 3:
         raise RefusedError(f"a weight of shape {shape} is not a 2-D convolution; use 2-D layers")
     if shape[1] * groups != x.shape[0]:
         raise RefusedError(f"weight {shape} x {groups} groups does not fit {x.shape[0]} channels")
     if list(call.get("kernel_shape", shape[2:])) != list(shape[2:]):
         raise RefusedError(f"kernel_shape contradicts the weight's shape {shape}")
-    _check_bias(scope, weights.bias)
-    window = call.window(shape[2:], x.shape[1:])
+    _check_bias(scope, weights.bias, shape[0])
+    window = call.window(shape[2:], x)
     result = scope.builder.conv(call.name, x, call.out, shape[0], window, groups)
     scope.weights[result.tensor] = weights
     return result
@@ -40,14 +46,13 @@ def _gemm(scope: Scope, call: Call) -> Value:
     bias = call.optional(2)
     if call.get("transA", 0):
         raise RefusedError("a transposed first operand is not supported; transpose the weight")
-    if bias and call.get("beta", 1.0) != 1.0:
-        raise RefusedError("a scaled bias (beta) is not supported; multiply the bias by it")
     weights = WeightNames(
         call.node,
         call.inputs[1],
         bias,
         transposed=not stored_by_outputs,
         factor=call.get("alpha", 1.0),
+        bias_factor=call.get("beta", 1.0),
     )
     return multiply(scope, call, weights)
 
@@ -58,29 +63,45 @@ def _matmul(scope: Scope, call: Call) -> Value:
 
 
 def multiply(scope: Scope, call: Call, weights: WeightNames) -> Value:
-    """The matrix product of the call's first input with ``weights``."""
-    x, shape = scope.value(call.inputs[0]), scope.weight_shape(weights.weight)
-    if len(shape) != 2:
-        raise RefusedError(f"a weight of shape {shape} is not a matrix; split the product")
+    """The matrix product of the call's first input with ``weights``; its rows may be many."""
+    x, stored = scope.value(call.inputs[0]), scope.weight_shape(weights.weight)
+    shape = stored[-2:]
+    if len(stored) < 2 or prod(stored) != prod(shape):
+        raise RefusedError(f"a weight of shape {stored} is not a matrix; split the product")
     inputs, outputs = shape if weights.transposed else shape[::-1]
     if not x.shape or x.shape[-1] != inputs:
         raise RefusedError(f"weight {shape} does not fit an input of {x.shape}")
-    _check_bias(scope, weights.bias)
+    _check_bias(scope, weights.bias, outputs)
     result = scope.builder.gemm(call.name, x, call.out, outputs)
     scope.weights[result.tensor] = weights
     return result
 
 
-def _check_bias(scope: Scope, bias: str) -> None:
-    if bias and not scope.file.is_constant(bias):
+def _check_bias(scope: Scope, bias: str, channels: int) -> None:
+    if not bias:
+        return
+    if not scope.file.is_constant(bias):
         raise RefusedError(f"bias '{bias}' is not a constant; only constant biases are added")
+    shape = scope.file.constant_shape(bias)
+    if prod(shape) not in (1, channels) or prod(shape) != prod(shape[-1:]):
+        raise RefusedError(
+            f"a bias of shape {shape} is not one number for each of {channels} channels; add it "
+            "as one number per channel"
+        )
 
 
 @HANDLERS.handles("BatchNormalization")
 def _batch_norm(scope: Scope, call: Call) -> Value:
     if call.get("training_mode", 0):
         raise RefusedError("it normalises by the batch's own statistics; export in evaluation mode")
-    return scope.builder.scale(call.name, scope.value(call.inputs[0]), call.out)
+    x = scope.value(call.inputs[0])
+    return _scaling(scope, call, x, scope.builder.scale(call.name, x, call.out))
+
+
+def _scaling(scope: Scope, call: Call, x: Value, result: Value) -> Value:
+    """``result``, noted as y = a*x + b."""
+    scope.scalings[result.tensor] = Scaling(x.tensor, call.node)
+    return result
 
 
 @HANDLERS.handles("Relu")
@@ -90,10 +111,13 @@ def _relu(scope: Scope, call: Call) -> Value:
 
 @HANDLERS.handles("Clip")
 def _clip(scope: Scope, call: Call) -> Value:
-    low, high = call.setting("min", 1), call.setting("max", 2)
+    x, low, high = scope.value(call.inputs[0]), call.setting("min", 1), call.setting("max", 2)
+    given = [np.asarray(bound) for bound in (low, high) if bound is not None]
+    if x.tensor in scope.scales and any(bound.dtype.kind in "iu" for bound in given):
+        raise RefusedError("it clips integers of another scale; clip real values before quantising")
     return scope.builder.clip(
         call.name,
-        scope.value(call.inputs[0]),
+        x,
         call.out,
         -inf if low is None else float(low),
         inf if high is None else float(high),
@@ -102,24 +126,23 @@ def _clip(scope: Scope, call: Call) -> Value:
 
 @HANDLERS.handles("MaxPool")
 def _max_pool(scope: Scope, call: Call) -> Value:
-    x = scope.value(call.inputs[0])
-    window = call.window(tuple(call.attributes["kernel_shape"]), x.shape[1:])
-    return scope.builder.max_pool(call.name, x, call.out, window, bool(call.get("ceil_mode", 0)))
+    x, ceil = scope.framed(call.inputs[0]), bool(call.get("ceil_mode", 0))
+    window = call.window(tuple(call.attributes["kernel_shape"]), x)
+    if x.frame is not None:
+        check_maximum(scope.builder, x, window, ceil)
+    return scope.builder.max_pool(call.name, x, call.out, window, ceil)
 
 
 @HANDLERS.handles("AveragePool")
 def average_pool(scope: Scope, call: Call) -> Value:
     """Average pooling of the call's first input."""
-    x = scope.value(call.inputs[0])
-    window = call.window(tuple(call.attributes["kernel_shape"]), x.shape[1:])
-    return scope.builder.average_pool(
-        call.name,
-        x,
-        call.out,
-        window,
-        bool(call.get("ceil_mode", 0)),
-        bool(call.get("count_include_pad", 0)),
-    )
+    x, ceil = scope.framed(call.inputs[0]), bool(call.get("ceil_mode", 0))
+    window = call.window(tuple(call.attributes["kernel_shape"]), x)
+    counted = bool(call.get("count_include_pad", 0))
+    if x.frame is not None:
+        check_mean(x.frame, window, ceil, counted)
+        counted = True
+    return scope.builder.average_pool(call.name, x, call.out, window, ceil, counted)
 
 
 @HANDLERS.handles("GlobalAveragePool")
@@ -151,7 +174,19 @@ def _arithmetic(scope: Scope, call: Call) -> Value:
     if operator == "Div" and constant == a:
         raise RefusedError("dividing by an activation is not supported; replace this operator")
     shape = scope.weight_shape(constant)
-    return scope.builder.scale_by(call.name, scope.value(x), call.out, shape)
+    value = scope.value(x)
+    result = scope.builder.scale_by(call.name, value, call.out, shape)
+    return _scaling(scope, call, value, result)
+
+
+@HANDLERS.handles("Sum")
+def _sum(scope: Scope, call: Call) -> Value:
+    parts = [scope.value(name) for name in call.inputs]
+    if len(parts) > 2:
+        raise RefusedError(f"a sum of {len(parts)} values needs a scale for each part; add by twos")
+    if len(parts) == 1:
+        return parts[0]
+    return scope.builder.add(call.name, parts[0], parts[1], call.out)
 
 
 @HANDLERS.handles("Concat")
@@ -200,9 +235,25 @@ def _without_batch(axis: int, rank: int) -> int:
 # -- operators that move no data -----------------------------------------------------------------
 
 
-@HANDLERS.handles("Identity", "Dropout", "Cast")
+@HANDLERS.handles("Identity")
 def _nothing(scope: Scope, call: Call) -> Value:
-    return scope.value(call.inputs[0])
+    return scope.framed(call.inputs[0])
+
+
+@HANDLERS.handles("Dropout")
+def _dropout(scope: Scope, call: Call) -> Value:
+    training, ratio = call.setting("training_mode", 2), call.setting("ratio", 1)
+    if training is not None and np.any(training) and (ratio is None or np.any(ratio)):
+        raise RefusedError("it drops values at random (training_mode); export in evaluation mode")
+    return scope.framed(call.inputs[0])
+
+
+@HANDLERS.handles("Cast")
+def _cast(scope: Scope, call: Call) -> Value:
+    kind = TensorProto.DataType.Name(call.attributes["to"])
+    if kind not in ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE"):
+        raise RefusedError(f"a cast to {kind} changes values; quantise with QuantizeLinear instead")
+    return scope.framed(call.inputs[0])
 
 
 @HANDLERS.handles("Flatten")

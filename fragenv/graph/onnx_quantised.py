@@ -18,7 +18,7 @@ _MICROSOFT = "com.microsoft"
 @HANDLERS.handles("QuantizeLinear", "DequantizeLinear")
 @HANDLERS.handles("QuantizeLinear", "DequantizeLinear", domain=_MICROSOFT)
 def _quantise(scope: Scope, call: Call) -> Value:
-    x = scope.value(call.inputs[0])
+    x = scope.framed(call.inputs[0])
     _note(scope, call, x, 1)
     return x
 
@@ -28,6 +28,24 @@ def _conv(scope: Scope, call: Call) -> Value:
     names = call.inputs
     weights = WeightNames(call.node, names[3], call.optional(8), names[4], names[5])
     return _noted(scope, call, convolve(scope, call, weights), inputs=(0,), output=6)
+
+
+@HANDLERS.handles("ConvInteger")
+def _conv_integer(scope: Scope, call: Call) -> Value:
+    weights = WeightNames(call.node, call.inputs[1], "", "", call.optional(3), integers=True)
+    result = convolve(scope, call, weights)
+    scope.note_scale(scope.framed(call.inputs[0]), "", call.optional(2), call.node)
+    return result
+
+
+@HANDLERS.handles("MatMulInteger")
+def _matmul_integer(scope: Scope, call: Call) -> Value:
+    weights = WeightNames(
+        call.node, call.inputs[1], "", "", call.optional(3), transposed=True, integers=True
+    )
+    result = multiply(scope, call, weights)
+    scope.note_scale(scope.value(call.inputs[0]), "", call.optional(2), call.node)
+    return result
 
 
 @HANDLERS.handles("QLinearMatMul")
@@ -86,7 +104,7 @@ def _concat(scope: Scope, call: Call) -> Value:
 def _noted(scope: Scope, call: Call, result: Value, inputs: tuple[int, ...], output: int) -> Value:
     """Note the scales that follow each input, and those of the output at index ``output``."""
     for index in inputs:
-        _note(scope, call, scope.value(call.inputs[index]), index + 1)
+        _note(scope, call, scope.framed(call.inputs[index]), index + 1)
     _note(scope, call, result, output)
     return result
 

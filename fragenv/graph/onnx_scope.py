@@ -11,17 +11,24 @@ import onnx
 from fragenv.graph.builder import GraphBuilder, Shape, Value
 from fragenv.graph.onnx_file import Array, OnnxFile, attributes, node_name
 from fragenv.graph.refused import RefusedError
-from fragenv.graph.windows import Window, same_padding
+from fragenv.graph.windows import Window, same_padding, widened
 
 #: operators whose further inputs are settings, not data
 DATA_INPUTS = dict.fromkeys(
-    ("Reshape", "Squeeze", "Unsqueeze", "Clip", "ReduceMean", "Dropout", "QuantizeLinear"), 1
-) | {"DequantizeLinear": 1}
+    (
+        *("Reshape", "Squeeze", "Unsqueeze", "Clip", "ReduceMean", "Dropout", "Pad"),
+        *("QuantizeLinear", "DequantizeLinear"),
+    ),
+    1,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ScaleNames:
-    """Where the file keeps a tensor's scale and zero point ('' where it has none)."""
+    """Where the file keeps a tensor's scale and zero point ('' where it has none).
+
+    Without a scale the integers stand for themselves: only the zero point is known.
+    """
 
     scale: str
     zero_point: str
@@ -33,7 +40,9 @@ class WeightNames:
     """Where the file keeps the numbers of a convolution or matrix product.
 
     ``weight`` is the value that the node reads. ``scale`` and ``zero_point`` are '' where a
-    DequantizeLinear node holds them. ``transposed``: stored (inputs, outputs).
+    DequantizeLinear node holds them. ``transposed``: stored (inputs, outputs). ``integers``: the
+    operator's result is the integer sum itself (ConvInteger, MatMulInteger). The real weight and
+    bias are those of the file times ``factor`` and ``bias_factor``.
     """
 
     node: onnx.NodeProto
@@ -43,6 +52,16 @@ class WeightNames:
     zero_point: str = ""
     transposed: bool = False
     factor: float = 1.0
+    bias_factor: float = 1.0
+    integers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """A per-channel operator y = a*x + b of the file: the tensor it reads, and its node."""
+
+    source: str
+    node: onnx.NodeProto
 
 
 class Call:
@@ -71,8 +90,16 @@ class Call:
             raise RefusedError(f"'{name}' is computed from the input; make it constant")
         return self.file.array(source)
 
-    def window(self, kernel: Shape, size: Shape) -> Window:
-        """The node's window over an image of ``size`` (rows, columns)."""
+    def window(self, kernel: Shape, x: Value) -> Window:
+        """The node's window over the rows and columns of ``x``, whose frame becomes padding."""
+        size = x.shape[1:]
+        if x.frame is None or len(size) != 2:
+            return self._window(kernel, size)
+        top, left, bottom, right = x.frame.padding
+        window = self._window(kernel, (size[0] + top + bottom, size[1] + left + right))
+        return widened(window, x.frame.padding)
+
+    def _window(self, kernel: Shape, size: Shape) -> Window:
         if len(kernel) != 2 or len(size) != 2:
             raise RefusedError(
                 f"only 2-D windows are supported, got kernel {kernel}; use 2-D layers"
@@ -98,6 +125,7 @@ class Scope:
         batch: the first axis of every value in the file.
         scales: tensor -> every place where the file gives its scale.
         weights: output tensor of a MAC operator as imported -> its numbers.
+        scalings: output tensor of a per-channel operator as imported -> where its numbers are.
     """
 
     def __init__(self, file: OnnxFile, builder: GraphBuilder) -> None:
@@ -105,6 +133,7 @@ class Scope:
         self.batch = 0
         self.scales: dict[str, list[ScaleNames]] = {}
         self.weights: dict[str, WeightNames] = {}
+        self.scalings: dict[str, Scaling] = {}
         self._values: dict[str, Value] = {}
 
     def begin(self, name: str, shape: Shape) -> None:
@@ -123,11 +152,25 @@ class Scope:
     def is_activation(self, name: str) -> bool:
         return name in self._values
 
-    def value(self, name: str) -> Value:
-        """The activation called ``name`` in the file."""
+    def framed(self, name: str) -> Value:
+        """The activation called ``name`` in the file, perhaps with a frame around it."""
         if name not in self._values:
             raise RefusedError(f"operand '{name}' must be computed from the input, not constant")
         return self._values[name]
+
+    def value(self, name: str) -> Value:
+        """The activation called ``name`` in the file.
+
+        Raises:
+            RefusedError: a Pad operator made it.
+        """
+        x = self.framed(name)
+        if x.frame is not None:
+            raise RefusedError(
+                f"operand '{name}' is padded, which only a convolution or pool right after the "
+                "padding can take in; give this operator the unpadded value"
+            )
+        return x
 
     def weight_shape(self, name: str) -> Shape:
         """The shape of the constant ``name``."""

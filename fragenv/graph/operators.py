@@ -90,8 +90,9 @@ class Operator:
 
     @property
     def is_depthwise(self) -> bool:
-        """A convolution with one input channel per group."""
-        return self.kind is OpKind.CONV and self.nest.groups > 1 and self.nest.groups == self.nest.c
+        """A convolution with one input and one output channel per group."""
+        nest = self.nest
+        return self.kind is OpKind.CONV and nest.groups > 1 and nest.groups == nest.c == nest.k
 
     @property
     def macs(self) -> int:

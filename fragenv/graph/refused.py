@@ -7,6 +7,8 @@ def unsupported(operator: str) -> str:
     """What to say of an operator that no handler knows."""
     if "convtranspose" in operator.lower().replace("_", ""):
         return "transposed convolutions are not supported; use a convolution after upsampling"
+    if operator == "DynamicQuantizeLinear":
+        return "it computes scales at run time; quantise statically, with calibration data"
     return "this operator is not supported; replace it or cut the model before it"
 
 

@@ -13,6 +13,23 @@ Padding = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
+class Frame:
+    """Rows and columns of one constant around an image, as ONNX's Pad operator adds them.
+
+    Nothing on the chip writes them: the window operator that reads them takes them in as padding.
+
+    Attributes:
+        padding: how many.
+        zero: the constant is the real number 0, as the padding of a convolution or mean.
+        lowest: the constant is below every other value, as the padding of a maximum.
+    """
+
+    padding: Padding
+    zero: bool
+    lowest: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
     """A kernel that slides over rows and columns."""
 
@@ -70,6 +87,12 @@ class Window:
                 after[axis], (count - 1) * stride + self.extent(axis) - size[axis] - before
             )
         return replace(self, padding=(*self.padding[:2], after[0], after[1]))
+
+
+def widened(window: Window, padding: Padding) -> Window:
+    """``window`` with ``padding`` added to its own."""
+    top, left, bottom, right = (a + b for a, b in zip(window.padding, padding, strict=True))
+    return replace(window, padding=(top, left, bottom, right))
 
 
 def same_padding(size: Pair, window: Window, upper: bool) -> Window:

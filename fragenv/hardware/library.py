@@ -45,6 +45,9 @@ def build_library(shapes: Sequence[TaskShape], chip: Chip, batch: int) -> tuple[
     fragments: list[Fragment] = []
     if arrays:
         lanes, cycles = _lane_cycles(arrays, chip, batch)
+        # before the comparison: a shape that needs more accumulators than there are excludes none
+        fits = [Fragment(int(i), int(o), tuple(stages)).area.fits(chip.area) for i, o in lanes]
+        lanes, cycles = lanes[fits], cycles[:, fits]
         keep = _pareto(lanes, cycles)
         lanes, cycles = lanes[keep], cycles[:, keep]
         # alone, a fragment is no faster than its weights arrive; a pair shares the DRAM port anyway
@@ -136,6 +139,8 @@ def _in_pairs(
     """The ``PAIRS`` best pairs that fit together without a fragment in common, by the time of the
     busier one when the tasks are divided between them as well as possible (divided tasks
     allowed)."""
+    if not candidates:
+        return []
     areas = np.array([(f.area.multipliers, f.area.lut, f.area.local_bytes) for f in candidates])
     limit = np.array([room.multipliers, room.lut, room.local_bytes])
     first, second = np.triu_indices(len(candidates), k=1)

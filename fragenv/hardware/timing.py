@@ -18,8 +18,11 @@ CONSTANT_BYTES = 8
 #: cycles from the sequencer's release of a RUN to the first beat (constants included), and from the
 #: last to its token
 RUN_OVERHEAD_CYCLES = 20
-#: the same of a pool, which follows the array or stands alone
+#: the same of a pool, which follows the array or stands alone, and of every other vector operation
 POOL_OVERHEAD_CYCLES = 9
+#: what an addition adds to either, and a normalisation
+RESIDUAL_OVERHEAD_CYCLES = 5
+LRN_OVERHEAD_CYCLES = 9
 #: cycles from the sequencer's release of a transfer to its first beat, beside the DRAM's latency
 DMA_OVERHEAD_CYCLES = 2
 
@@ -73,7 +76,7 @@ def array_cycles(
     return lanes_in + blocks * beats + (groups - 1) * stall + (last if drains else 0)
 
 
-def vector_cycles(elements: int, window: int, lanes: int) -> int:
-    """Cycles of a vector stage (pool, addition, activation): one window element of ``lanes``
-    channels per cycle; ``elements`` is pixels x ceil(channels / lanes) already."""
+def vector_cycles(elements: int, window: int) -> int:
+    """Cycles of a vector stage (pool, addition, activation): one window element of a lane group
+    per cycle; ``elements`` is pixels x ceil(channels / lanes) already."""
     return elements * window

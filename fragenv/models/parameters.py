@@ -8,7 +8,9 @@ with input scale ``sx``, zero point ``zx`` and weight scale ``sw[k]``:
     real   = sx * sw[k] * acc[k]
     y      = clamp(round(sx * sw[k] / sy * acc[k]) + zy, -128, 127)
 
-so a bias is in units of ``sx * sw[k]`` (ONNX QLinearConv).
+so a bias is in units of ``sx * sw[k]`` (ONNX QLinearConv). Integer operators (ConvInteger,
+MatMulInteger) give acc itself; the constants that the file multiplies and adds to it afterwards
+become scale and bias. Integers that the file gives no scale stand for themselves (scale 1).
 """
 
 from __future__ import annotations
@@ -21,25 +23,22 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 
 from fragenv.errors import ModelError
 from fragenv.graph.dataflow import DataflowGraph
 from fragenv.graph.from_onnx import OnnxImport, import_onnx
 from fragenv.graph.onnx_file import OnnxFile, attributes
-from fragenv.graph.onnx_scope import ScaleNames, WeightNames
-from fragenv.graph.operators import ACTIVATION_KINDS, Operator, OpKind
+from fragenv.graph.onnx_scaling import affine
+from fragenv.graph.onnx_scope import Scaling, WeightNames
+from fragenv.graph.operators import Operator
+from fragenv.models.tensor_scales import BYTES, TensorScale, tensor_scales
 
 Array = npt.NDArray[Any]
+Float64 = npt.NDArray[np.float64]
+Int32 = npt.NDArray[np.int32]
 
-_KEEPS_SCALE = ACTIVATION_KINDS | {OpKind.MAXPOOL}
-
-
-@dataclass(frozen=True, slots=True)
-class TensorScale:
-    """real = scale * (q - zero_point), with q and zero_point in int8."""
-
-    scale: float
-    zero_point: int
+__all__ = ["MacParameters", "Quantisation", "TensorScale", "load_parameters"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +73,8 @@ def load_parameters(
     """The numbers of the quantised file from which ``from_onnx`` made ``graph``.
 
     Args:
-        path: a file in QDQ or QOperator form, symmetric int8 weights, int8 or uint8 activations.
+        path: a file in QDQ or QOperator form, int8 or uint8 activations; weights int8 or uint8,
+            whose difference to their zero point is int8.
         graph: the graph of that file.
         batch, dims: as given to ``from_onnx``.
 
@@ -86,7 +86,7 @@ def load_parameters(
     if found.graph.operators != graph.operators:
         raise ModelError(str(path), f"graph '{graph.name}' was not made from this file; import it")
     try:
-        tensors = _tensor_scales(found)
+        tensors = tensor_scales(found)
         macs = {
             op.name: _mac_parameters(found, op, tensors[op.inputs[0]])
             for op in graph.operators
@@ -99,101 +99,75 @@ def load_parameters(
     return Quantisation(MappingProxyType(tensors), MappingProxyType(macs))
 
 
-def _tensor_scales(found: OnnxImport) -> dict[str, TensorScale]:
-    graph, file = found.graph, found.scope.file
-    scales: dict[str, TensorScale] = {}
-    for tensor, notes in found.scope.scales.items():
-        if tensor in graph.tensors:
-            scales[tensor] = _one_scale(file, tensor, notes)
-    for op in reversed(graph.operators):  # an activation right after an operator absorbs its scale
-        if op.kind in ACTIVATION_KINDS and op.output in scales:
-            sole = len(graph.consumers[op.inputs[0]]) == 1 and op.inputs[0] not in graph.outputs
-            if sole:
-                scales.setdefault(op.inputs[0], scales[op.output])
-    for op in graph.operators:
-        if op.kind in _KEEPS_SCALE and op.inputs[0] in scales:
-            scales.setdefault(op.output, scales[op.inputs[0]])
-    for tensor in graph.inputs:
-        if tensor not in scales:
-            raise file.error(f"input '{tensor}' has no scale; quantise the model's input")
-    for op in graph.operators:
-        if op.output not in scales and op.kind is not OpKind.SOFTMAX:
-            raise ModelError(
-                file.source,
-                f"its result '{op.output}' has no scale; quantise the whole model",
-                op.name,
-                op.kind,
-            )
-    return scales
-
-
-def _one_scale(file: OnnxFile, tensor: str, notes: list[ScaleNames]) -> TensorScale:
-    found = {_tensor_scale(file, note) for note in notes}
-    if len(found) > 1:
-        raise file.error(
-            f"tensor '{tensor}' is quantised with several scales ({len(found)}); quantise it once",
-            notes[-1].node,
-        )
-    return found.pop()
-
-
-def _tensor_scale(file: OnnxFile, note: ScaleNames) -> TensorScale:
-    for name in filter(None, (note.scale, note.zero_point)):
-        if not file.is_constant(name):
-            raise file.error(f"scale '{name}' varies at run time; quantise statically", note.node)
-    scale = file.array(note.scale)
-    # ONNX: without a zero point the type is uint8 and the zero point 0
-    zero = file.array(note.zero_point) if note.zero_point else np.zeros((), np.uint8)
-    if scale.size != 1 or zero.size != 1:
-        raise file.error("activations have one scale each; quantise them per tensor", note.node)
-    if float(scale.item()) <= 0:
-        raise file.error(f"scale {scale.item()} is not positive; quantise again", note.node)
-    if zero.dtype not in (np.dtype(np.int8), np.dtype(np.uint8)):
-        raise file.error(f"activations of type {zero.dtype} are not supported; use int8", note.node)
-    shift = 128 if zero.dtype == np.uint8 else 0
-    return TensorScale(float(scale.item()), int(zero.item()) - shift)
-
-
 def _mac_parameters(found: OnnxImport, op: Operator, x: TensorScale) -> MacParameters:
-    file, names = found.scope.file, found.scope.weights.get(op.output)
-    if names is None:
-        raise ModelError(
-            file.source,
-            "a batch normalisation or addition after it is not folded into its weights; fold it "
-            "before quantising (quantise_onnx does)",
-            op.name,
-            op.kind,
-        )
+    file, (names, scalings) = found.scope.file, _sources(found, op)
     weight, scale, zero = _weight_integers(file, names)
     if names.transposed:
         weight, scale, zero = weight.T, scale.T, zero.T
-    if weight.dtype == np.uint8:
-        weight, zero = (weight.astype(np.int16) - 128).astype(np.int8), zero.astype(np.int64) - 128
-    if weight.dtype != np.int8 or np.any(zero != 0):
+    centred = weight.astype(np.int64) - zero.astype(np.int64)
+    if weight.dtype not in BYTES or centred.min() < -128 or centred.max() > 127:
         raise file.error(
-            f"weights must be int8 with zero point 0, got {weight.dtype}; quantise symmetrically",
+            f"weights of type {weight.dtype} less their zero point reach from {centred.min()} to "
+            f"{centred.max()}, which is not int8; quantise symmetrically",
             names.node,
         )
     nest = op.nest
     shape = (nest.k, nest.c // nest.groups, nest.r, nest.s)
     scales = scale.astype(np.float64).reshape(nest.k, -1)
-    if np.any(scales != scales[:, :1]) or np.any(scales <= 0):
-        raise file.error("weights must have one positive scale per output channel", names.node)
-    per_channel = scales[:, 0] * names.factor
+    per_channel = scales[:, 0] * names.factor / (x.scale if names.integers else 1.0)
     bias = _bias_integers(file, names, x.scale * per_channel)
-    arrays = np.ascontiguousarray(weight.reshape(shape)), bias, per_channel
+    for scaling in scalings:
+        factor, addend = affine(file, scaling.node, per_channel.shape)
+        per_channel = per_channel * factor
+        bias = _added(file, bias, addend / (x.scale * per_channel), scaling.node)
+    if np.any(scales != scales[:, :1]) or np.any(per_channel <= 0):
+        raise file.error("weights must have one positive scale per output channel", names.node)
+    int8 = np.ascontiguousarray(centred.reshape(shape).astype(np.int8))
+    arrays = int8, bias, per_channel
     for array in arrays:
         array.flags.writeable = False
     return MacParameters(*arrays)
 
 
+def _sources(found: OnnxImport, op: Operator) -> tuple[WeightNames, list[Scaling]]:
+    """Where the numbers of ``op`` are: its weights, then the scalings folded into it.
+
+    Raises:
+        ModelError: a scaling stands alone, or the file rounds before it.
+    """
+    scope, tensor = found.scope, op.output
+    scalings: list[Scaling] = []
+    while tensor not in scope.weights:
+        scaling = scope.scalings[tensor]
+        if scaling.source in (*op.inputs, *scope.scales):
+            raise ModelError(
+                scope.file.source,
+                "a batch normalisation or addition after it is not folded into its weights; fold "
+                "it before quantising (quantise_onnx does)",
+                op.name,
+                op.kind,
+            )
+        scalings.insert(0, scaling)
+        tensor = scaling.source
+    return scope.weights[tensor], scalings
+
+
+def _added(file: OnnxFile, bias: Int32, more: Float64, node: onnx.NodeProto) -> Int32:
+    """``bias`` and the nearest integers to ``more``."""
+    total = bias + np.rint(more)
+    if np.any(np.abs(total) > np.iinfo(np.int32).max):
+        raise file.error("its bias exceeds int32; quantise with larger scales", node)
+    return total.astype(np.int32)
+
+
 def _weight_integers(file: OnnxFile, names: WeightNames) -> tuple[Array, Array, Array]:
-    """Integers, scales and zero points of a weight, all of its stored shape."""
-    if not names.scale:
+    """Integers, scales and zero points of a weight, all of its stored shape (a GEMM's: 2-D)."""
+    if not names.scale and not names.integers:
         return _dequantised(file, names.weight, names)
     integers = file.array(names.weight)
-    axis = 1 if names.transposed else 0
-    scale = file.along(names.scale, integers.shape, axis)
+    axis = integers.ndim - 1 if names.transposed else 0
+    ones = np.ones(integers.shape)
+    scale = file.along(names.scale, integers.shape, axis) if names.scale else ones
     return integers, scale, file.along(names.zero_point, integers.shape, axis)
 
 
@@ -214,24 +188,20 @@ def _dequantised(file: OnnxFile, name: str, names: WeightNames) -> tuple[Array, 
     raise file.error(f"weight '{name}' is not quantised; quantise the model first", names.node)
 
 
-def _bias_integers(
-    file: OnnxFile, names: WeightNames, unit: npt.NDArray[np.float64]
-) -> npt.NDArray[np.int32]:
+def _bias_integers(file: OnnxFile, names: WeightNames, unit: Float64) -> Int32:
     """The bias in units of ``unit`` (k,); as stored where the file uses these units."""
     if not names.bias:
         return np.zeros(unit.shape, np.int32)
     stored = file.array(names.bias)
     if names.scale:  # QOperator forms: int32 in these units by definition
-        return stored.astype(np.int32).reshape(unit.shape)
+        return np.broadcast_to(stored.astype(np.int32).ravel(), unit.shape).copy()
     node = file.producer.get(names.bias)
     if node is not None and node.op_type == "DequantizeLinear":
         integers = file.array(node.input[0])
         scale, zero = file.scale_and_zero(node, integers.shape)
-        same = np.allclose(scale, unit, rtol=1e-4, atol=0) and not np.any(zero)
+        real = names.bias_factor * np.broadcast_to(scale.ravel(), unit.shape)
+        same = np.allclose(real, unit, rtol=1e-4, atol=0) and not np.any(zero)
         if integers.dtype == np.int32 and same:
-            return integers.reshape(unit.shape).copy()
-    rounded = np.rint(np.broadcast_to(stored, unit.shape) / unit)
-    limit = np.iinfo(np.int32).max
-    if np.any(np.abs(rounded) > limit):
-        raise file.error("its bias exceeds int32; quantise with larger scales", names.node)
-    return rounded.astype(np.int32)
+            return np.broadcast_to(integers.ravel(), unit.shape).copy()
+    zeros = np.zeros(unit.shape, np.int32)
+    return _added(file, zeros, names.bias_factor * stored.ravel() / unit, names.node)

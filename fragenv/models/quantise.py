@@ -13,6 +13,7 @@ import onnx
 
 from fragenv.errors import ModelError
 from fragenv.graph.quiet import quiet_logging
+from fragenv.models.common_scales import Range, common_ranges
 from fragenv.models.export import whole_file
 
 #: everything that the importer knows; the quantiser's own list lacks ReduceMean and LRN
@@ -21,6 +22,7 @@ _QUANTISED = (
     *("ReduceMean", "Add", "Concat", "LRN", "Reshape", "Flatten", "Squeeze", "Unsqueeze"),
     "Transpose",
 )
+_QUANTISED_ALREADY = frozenset({"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QGemm"})
 
 
 def quantise_onnx(
@@ -30,8 +32,9 @@ def quantise_onnx(
 
     QDQ form; weights int8, symmetric, one scale per output channel; activations int8, asymmetric,
     one scale per tensor from the extremes over ``calibration``; biases int32. Batch normalisation
-    is folded first. The tensor between an operator and the relu or clip that alone follows it has
-    the activation's scale, so that the activation is a clamp and the accumulator is rounded once.
+    is folded first. Tensors that must share a scale do: the parts of a concatenation and its
+    result, the input and the output of a maximum, a relu or a clip (so that an activation is a
+    clamp and the accumulator before it is rounded once). See ``fragenv.models.common_scales``.
 
     Args:
         float_path: a float model with one input.
@@ -57,6 +60,11 @@ def quantise_onnx(
     ):
         folded = str(Path(folder) / "folded.onnx")
         try:
+            kinds = {
+                node.op_type for node in onnx.load(source, load_external_data=False).graph.node
+            }
+            if not kinds.isdisjoint(_QUANTISED_ALREADY):
+                raise ValueError("it is quantised already; give the float model")
             quant_pre_process(source, folded, skip_symbolic_shape=True)
             quantize_static(
                 folded,
@@ -67,11 +75,45 @@ def quantise_onnx(
                 weight_type=QuantType.QInt8,
                 activation_type=QuantType.QInt8,
                 op_types_to_quantize=list(_QUANTISED),
-                # keep each relu as a node: it is an operator of the graph
-                extra_options={"QDQKeepRemovableActivations": True},
+                extra_options=_options(folded, calibration),
             )
         except Exception as error:  # ONNX Runtime raises its own and many built-in types
             raise ModelError(source, f"cannot be quantised: {error}") from error
+
+
+def _options(path: str, calibration: npt.NDArray[np.float32]) -> dict[str, Any]:
+    """ONNX Runtime's options for the float model at ``path``."""
+    model = onnx.load(path)
+    outputs = {value.name for value in model.graph.output}
+    means = [node for node in model.graph.node if node.op_type == "AveragePool"]
+    # left alone, the quantiser gives a mean its input's scale, and every other mean of two falls
+    # between two units. What reads the mean quantises it, with a scale of its own
+    tied_means = any(node.output[0] in outputs for node in means)
+    shared = common_ranges(model, _ranges(path, calibration), tied_means)
+    return {
+        # keep each relu as a node: it is an operator of the graph
+        "QDQKeepRemovableActivations": True,
+        "OpTypesToExcludeOutputQuantization": [] if tied_means else ["AveragePool"],
+        # a maximum or a reshape quantises its input even where the producer did not
+        "ForceQuantizeNoInputCheck": True,
+        "TensorQuantOverrides": {
+            name: [{"rmin": np.array(low, np.float32), "rmax": np.array(high, np.float32)}]
+            for name, (low, high) in shared.items()
+        },
+    }
+
+
+def _ranges(path: str, calibration: npt.NDArray[np.float32]) -> dict[str, Range]:
+    """Least and largest value of every activation over the calibration data."""
+    from onnxruntime.quantization import create_calibrator
+
+    calibrator = create_calibrator(
+        path, list(_QUANTISED), augmented_model_path=f"{path}.augmented.onnx"
+    )
+    calibrator.collect_data(_Calibration(path, calibration))
+    found = calibrator.compute_data()
+    spans = ((name, found[name].range_value) for name in found)
+    return {name: (float(np.min(low)), float(np.max(high))) for name, (low, high) in spans}
 
 
 class _Calibration:

@@ -1,4 +1,4 @@
-"""The networks that come with fragenv: LeNet and seven of torchvision's, by name."""
+"""The networks that come with fragenv, by name: LeNet, AlexNet as published, torchvision's."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from fragenv.errors import ModelError
 from fragenv.graph.dataflow import DataflowGraph
 from fragenv.graph.from_torch import from_torch
 from fragenv.models import lenet
+from fragenv.models.alexnet import AlexNet
 
 _VISION = torchvision.models
 _IMAGE = (3, 224, 224)
+_SCALING_IMAGES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,9 @@ class ZooEntry:
 
 
 _ZOO: dict[str, ZooEntry] = {
+    # torchvision's has one group and no response normalisation; the other is the paper's
     "alexnet": ZooEntry(lambda: _VISION.alexnet(weights=None)),
+    "alexnet_lrn": ZooEntry(AlexNet),
     "vgg16": ZooEntry(lambda: _VISION.vgg16(weights=None)),
     "resnet18": ZooEntry(lambda: _VISION.resnet18(weights=None)),
     "resnet50": ZooEntry(lambda: _VISION.resnet50(weights=None)),
@@ -85,3 +89,35 @@ def module(name: str, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return found.make().eval()
+
+
+def scaled_module(name: str, seed: int) -> nn.Module:
+    """``module`` with weights scaled so that every layer's results vary by about 1.
+
+    Default weights let activations fade or grow from layer to layer without trained normalisation;
+    these stay in a range that int8 covers through any depth. Each convolution and matrix product
+    is divided by the standard deviation of its results for a few random images, first to last
+    (Mishkin and Matas: All you need is a good init, ICLR 2016).
+
+    Raises:
+        ModelError: the zoo has no such network.
+    """
+    network = module(name, seed)
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(_SCALING_IMAGES, *entry(name).input_shape, generator=generator)
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    hooks = [layer.register_forward_hook(_divide_by_deviation) for layer in layers]
+    with torch.no_grad():
+        network(images)
+    for hook in hooks:
+        hook.remove()
+    return network
+
+
+def _divide_by_deviation(
+    layer: nn.Module, _inputs: tuple[torch.Tensor, ...], result: torch.Tensor
+) -> torch.Tensor:
+    deviation = result.std()
+    for parameter in layer.parameters():
+        parameter.div_(deviation)
+    return result / deviation

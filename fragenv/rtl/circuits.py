@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fragenv.hardware.fragment import Fragment
+from fragenv.hardware.fragment import Fragment, Stage
 from fragenv.rtl.errors import EmitError
 from fragenv.schedule.problem import Problem
 from fragenv.schedule.program import CommandKind, Program
@@ -13,6 +13,7 @@ from fragenv.schedule.simulate import simulate
 
 #: fragments that fit the bits of a BIND record
 MAX_CIRCUITS = 16
+_WINDOW_STAGES = frozenset({Stage.POOL, Stage.ADD, Stage.LRN})
 DMA_UNIT, CONFIG_UNIT, FIRST_CIRCUIT_UNIT = 0, 1, 2
 
 
@@ -24,12 +25,21 @@ class Circuits:
     of_instance: Mapping[int, int]
     #: bit i: circuit i is bound at power-up
     power_up: int
+    #: circuits with window operations beside or instead of an array
+    windows: frozenset[int]
+    #: sources that a RUN's record has room for
+    parts: int
     #: BIND command -> circuits whose binding has had its last RUN before, one bit each
     evicted: Mapping[int, int]
 
     @property
     def units(self) -> int:
         return FIRST_CIRCUIT_UNIT + len(self.fragments)
+
+    @property
+    def adds(self) -> bool:
+        """Whether a RUN's record has a residual."""
+        return any(Stage.ADD in f.stages for f in self.fragments)
 
 
 def assign_circuits(problem: Problem, program: Program) -> Circuits:
@@ -79,4 +89,13 @@ def assign_circuits(problem: Problem, program: Program) -> Circuits:
         over = {of_instance[i] for i in of_instance if bound[i] < start and last.get(i, 0) <= start}
         in_use = {of_instance[i] for i in of_instance if bound[i] <= start < last.get(i, 0)}
         evicted[command_id] = sum(1 << c for c in over - in_use - {of_instance[instance]})
-    return Circuits(tuple(fragments), of_instance, power_up, evicted)
+    windows = {i for i, f in enumerate(fragments) if set(f.stages) & _WINDOW_STAGES}
+    parts = 1
+    for command in program.commands:
+        if command.kind is CommandKind.RUN:
+            shape = program.tasks[command.task].choice.shape
+            if shape.array is None or shape.pool_window:
+                windows.add(of_instance[command.instance])
+            if shape.array is not None:
+                parts = max(parts, len(shape.sources))
+    return Circuits(tuple(fragments), of_instance, power_up, frozenset(windows), parts, evicted)

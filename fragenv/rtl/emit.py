@@ -24,17 +24,17 @@ from fragenv.rtl.isa import (
     CONFIG_FIELDS,
     DMA_FIELDS,
     END_UNIT,
+    RESIDUAL_FIELDS,
     RUN_FIELDS,
+    SOURCE_FIELDS,
     WAIT_BITS,
-    field_words,
     header,
     pack,
     pack_waits,
-    wait_words,
 )
 from fragenv.rtl.memory_map import MemoryMap, map_memory
-from fragenv.rtl.names import unique_identifiers
-from fragenv.rtl.records import Translator, Work
+from fragenv.rtl.names import comment_text, unique_identifiers
+from fragenv.rtl.records import Record, Translator, Work
 from fragenv.rtl.task import Task
 from fragenv.rtl.top import TOP_NAME, circuit_name, top_module
 from fragenv.rtl.waits import Access, count_waits
@@ -45,7 +45,7 @@ from fragenv.schedule.simulate import simulate
 if TYPE_CHECKING:
     from fragenv.models.parameters import Quantisation
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +73,9 @@ def emit(problem: Problem, program: Program, numbers: Quantisation | None) -> Em
     tasks = [Task(problem, i, record, numbers) for i, record in enumerate(program.tasks)]
     circuits = assign_circuits(problem, program)
     streams = {t.number: t.stream() for t in tasks if t.array is not None}
-    memory = map_memory(problem, program, {n: len(s) for n, s in streams.items()})
+    # a normalisation reads the channels before its first one, too
+    guard = max((t.window_before for t in tasks), default=0)
+    memory = map_memory(problem, program, {n: len(s) for n, s in streams.items()}, guard)
     translator = Translator(tasks, memory)
     works = [Work() if c.kind is CommandKind.BIND else translator.work(c) for c in program.commands]
     units = [_unit(c, circuits) for c in program.commands]
@@ -87,7 +89,8 @@ def emit(problem: Problem, program: Program, numbers: Quantisation | None) -> Em
     for number, stream in streams.items():
         start = memory.dram_weights[number]
         image[start : start + len(stream)] = stream
-    title = f"network '{problem.graph.name}' on chip '{problem.chip.name}', batch {problem.batch}"
+    network, chip = comment_text(problem.graph.name), comment_text(problem.chip.name)
+    title = f"network '{network}' on chip '{chip}', batch {problem.batch}"
     top = top_module(problem.chip, circuits, title)
     manifest = _manifest(problem, program, circuits, memory, units, added)
     return Emission(top, words, bytes(image), manifest)
@@ -167,7 +170,6 @@ def _program_words(
     waits: Sequence[Mapping[int, int]],
 ) -> list[int]:
     words: list[int] = []
-    count = wait_words(circuits.units)
     totals: dict[int, int] = {}
     config_address = 0
     for command, unit, work, wait in zip(program.commands, units, works, waits, strict=True):
@@ -182,18 +184,32 @@ def _program_words(
                 "bytes": command.bytes,
             }
             config_address += command.bytes
-            records = [fields]
-        layout = {DMA_UNIT: DMA_FIELDS, CONFIG_UNIT: CONFIG_FIELDS}.get(unit, RUN_FIELDS)
+            records = [Record(fields)]
         for number, record in enumerate(records):
-            words.append(header(unit, count + field_words(layout)))
-            words += pack_waits(wait if number == 0 else {}, circuits.units)
-            words += pack(layout, record)
+            payload = pack_waits(wait if number == 0 else {}, circuits.units)
+            payload += _record_words(record, unit, circuits)
+            words += [header(unit, payload), *payload]
     if max(totals.values(), default=0) >= 1 << WAIT_BITS:
         raise EmitError(
             "the program has too many commands for the wait counters; use a smaller batch"
         )
-    words.append(header(END_UNIT, count))
-    return words + pack_waits(totals, circuits.units)
+    payload = pack_waits(totals, circuits.units)
+    return [*words, header(END_UNIT, payload), *payload]
+
+
+def _record_words(record: Record, unit: int, circuits: Circuits) -> list[int]:
+    """A record's fields: of a transfer, a binding, or a run with its sources and residual."""
+    if unit in (DMA_UNIT, CONFIG_UNIT):
+        return pack(DMA_FIELDS if unit == DMA_UNIT else CONFIG_FIELDS, record.fields)
+    words = pack(RUN_FIELDS, record.fields)
+    unused = dict.fromkeys((f.name for f in SOURCE_FIELDS), 0)
+    for part in range(circuits.parts):
+        fields = record.sources[part] if part < len(record.sources) else unused
+        words += pack(SOURCE_FIELDS, fields)
+    if circuits.adds:
+        absent = dict.fromkeys((f.name for f in RESIDUAL_FIELDS), 0)
+        words += pack(RESIDUAL_FIELDS, record.residual or absent)
+    return words
 
 
 def _manifest(
@@ -236,7 +252,12 @@ def _manifest(
         "outputs": [place(t) for t in outputs],
         "stored": [place(t) for t in memory.dram_tensors if t not in read and t not in outputs],
         "tasks": [
-            "+".join(names[problem.operators[n].name] for n in record.choice.operators)
+            {
+                "name": "+".join(names[problem.operators[n].name] for n in record.choice.operators),
+                "macs": problem.batch
+                * sum(problem.operators[n].macs for n in record.choice.operators),
+                "multipliers": problem.library[record.choice.fragment].multipliers,
+            }
             for record in program.tasks
         ],
         "commands": [
@@ -245,6 +266,7 @@ def _manifest(
                 "kind": str(c.kind),
                 "role": str(c.role),
                 "task": c.task,
+                "bytes": c.bytes,
                 "start": timing.starts[c.id],
                 "end": timing.ends[c.id],
             }

@@ -40,14 +40,22 @@ class MemoryMap:
     dram_bytes: int
 
 
-def map_memory(problem: Problem, program: Program, weight_bytes: Mapping[int, int]) -> MemoryMap:
-    """The memory map of a program; ``weight_bytes`` is per task the length of its weight stream.
+def map_memory(
+    problem: Problem, program: Program, weight_bytes: Mapping[int, int], guard: int = 0
+) -> MemoryMap:
+    """The memory map of a program.
+
+    Args:
+        problem, program: what is mapped.
+        weight_bytes: per task the length of its weight stream.
+        guard: bytes at the start of the buffer that are left free.
 
     Raises:
         InfeasibleError: the buffers cannot be packed into the chip's SRAM.
     """
     needs = buffer_needs(problem, program)
-    place = pack(needs, problem.chip.buffer_bytes, problem.chip.name)
+    place = pack(needs, problem.chip.buffer_bytes - guard, problem.chip.name)
+    place = {name: address + guard for name, address in place.items()}
     address = 0
     tensors: dict[str, int] = {}
     moved = dict.fromkeys(c.tensor for c in program.commands if c.tensor)

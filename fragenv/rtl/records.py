@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fragenv.graph.operators import Operator, OpKind
+from fragenv.hardware.fragment import Stage
 from fragenv.hardware.timing import ceil_div, pixel_tiles
 from fragenv.rtl.errors import EmitError
-from fragenv.rtl.isa import OP_MAC, OP_MAX, OP_SUM
+from fragenv.rtl.isa import OP_DEPTHWISE, OP_LRN, OP_MAC, OP_MAX, OP_SUM
 from fragenv.rtl.memory_map import MemoryMap
 from fragenv.rtl.task import Rows, Task
-from fragenv.rtl.weights import stream_offset
+from fragenv.rtl.windows import Windows, full_windows, geometry, rectangles, source_fields
 from fragenv.schedule.program import Command, CommandKind, Role
-from fragenv.schedule.tiling import Order
+from fragenv.schedule.tiling import Chunk, Order
 
 Span = tuple[int, int]
-#: fields that mean nothing to a window operation
+Fields = Mapping[str, int]
+#: fields that mean nothing to a window operation, and those of constants that an array reads itself
 _ARRAY_ONLY = (
-    *("tile_pixels", "tiles", "tile_row_end", "in_groups", "in_lanes_last", "passes", "w_base"),
+    *("tile_pixels", "tiles", "tile_row_end", "passes", "w_base", "group_step", "first_part"),
     *("first_group", "first_r", "first_s", "first_y", "first_x", "first_row", "first_col"),
 )
+_WINDOW_ONLY = ("bias", "multiplier", "shift")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of a unit; a RUN's has sources (one per part) and possibly a residual."""
+
+    fields: Fields
+    sources: tuple[Fields, ...] = ()
+    residual: Fields | None = None
 
 
 @dataclass
 class Work:
-    """What a command becomes: the fields of its records, and the buffer bytes that it touches."""
+    """What a command becomes: its records, and the buffer bytes that it touches."""
 
-    records: list[Mapping[str, int]] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
     reads: list[Span] = field(default_factory=list)
     writes: list[Span] = field(default_factory=list)
 
@@ -46,7 +58,10 @@ class Translator:
         """The records of a LOAD, STORE or RUN; the last one completes the command."""
         work = self._work(command)
         last = len(work.records) - 1
-        work.records = [{**r, "counts": int(i == last)} for i, r in enumerate(work.records)]
+        work.records = [
+            replace(r, fields={**r.fields, "counts": int(i == last)})
+            for i, r in enumerate(work.records)
+        ]
         return work
 
     def _work(self, command: Command) -> Work:
@@ -67,36 +82,34 @@ class Translator:
         fields = _dma(
             1, 1, command.bytes, self.memory.dram_tensors[command.tensor], 0, base, command.bytes
         )
-        return Work([fields], reads=[(base, base + command.bytes)])
+        return Work([Record(fields)], reads=[(base, base + command.bytes)])
 
     def _weight_place(self, task: Task, step: int) -> int:
         """Buffer address of the first weight block of a step."""
         base = self.memory.buffer[f"{task.name}.weights"]
         first = task.plan.steps[step].blocks[0]
         if task.tiling.order is Order.RESIDENT:
-            return base + self._offset(task, first)
-        half = task.tiling.weight_buffer_bytes // 2
-        return base + half * (self.tile_numbers[task.number][step] % 2)
-
-    def _offset(self, task: Task, blocks: int) -> int:
-        return stream_offset(
-            blocks, task.weight_shape, task.fragment.lanes_in, task.fragment.lanes_out
-        )
+            return base + task.shape.weight_prefix(first, task.fragment)
+        count = task.tiling.weight_buffers
+        size = task.tiling.weight_buffer_bytes // count
+        return base + size * (self.tile_numbers[task.number][step] % count)
 
     def _load_weights(self, task: Task, command: Command) -> Work:
-        offset = self._offset(task, command.blocks[0])
-        size = self._offset(task, command.blocks[1]) - offset
+        offset = task.shape.weight_prefix(command.blocks[0], task.fragment)
+        size = task.shape.weight_prefix(command.blocks[1], task.fragment) - offset
         if size != command.bytes:
             raise EmitError(
                 f"its weight tile has {size} bytes, the schedule counts {command.bytes}"
             )
         place = self._weight_place(task, command.step)
         fields = _dma(0, 1, size, self.memory.dram_weights[task.number] + offset, 0, place, size)
-        return Work([fields], writes=[(place, place + size)])
+        return Work([Record(fields)], writes=[(place, place + size)])
 
     def _load_input(self, task: Task, command: Command) -> Work:
-        rows = task.input_rows(self.memory, task.epoch(command.step))
-        source, window = task.shape.sources[0], task.shape.window
+        index = command.source
+        rows = task.input_rows(self.memory, index, task.epoch(command.step))
+        source = (*task.shape.sources, *task.shape.residuals)[index]
+        window = task.shape.window if index < len(task.shape.sources) else full_windows(source.rows)
         (frame, end), (first, last) = command.frames, command.rows
         frame_bytes = source.rows * source.row_bytes
         dram = self.memory.dram_tensors[command.tensor]
@@ -111,9 +124,8 @@ class Translator:
             ring = rows.ring_bytes if step < rows.ring_bytes else pieces * step
             address = dram + frame * frame_bytes + row * source.row_bytes
             fields = _dma(0, pieces, size, address, dram_step, base, ring)
-            work.records.append(
-                fields | {"buffer_first": rows.offset(frame, row), "buffer_step": step}
-            )
+            fields |= {"buffer_first": rows.offset(frame, row), "buffer_step": step}
+            work.records.append(Record(fields))
 
         if window.touched(first, last) == last - first:
             pieces, size = command.runs, command.run_bytes
@@ -144,32 +156,33 @@ class Translator:
             dram += task.channel_range(command.step)[0]
         fields = _dma(1, command.runs, command.run_bytes, dram, dram_step, rows.base, command.bytes)
         fields["buffer_step"] = command.run_bytes
-        return Work([fields], reads=[(rows.base, rows.base + command.bytes)])
+        return Work([Record(fields)], reads=[(rows.base, rows.base + command.bytes)])
 
     # ---- RUN ----
-    def _check_loaded(self, task: Task, op: Operator, rows: Rows, frames: Span, span: Span) -> None:
+    def _check_loaded(self, task: Task, index: int, rows: Rows, frames: Span, span: Span) -> None:
         """Refuse a program whose prefetching overwrites rows that a RUN still needs: the RUN's
         place in the program is after that LOAD, so that no wait could help."""
-        if task.record.on_chip & 1:
+        if task.record.on_chip >> index & 1:
             return
         window = task.shape.window
+        skips = index < len(task.shape.sources) and window.stride > window.extent
         for frame in range(*frames):
             for row in range(*span):
-                needed = window.stride <= window.extent or window.touched(row, row + 1)
+                needed = not skips or window.touched(row, row + 1)
                 place = rows.frame_base(frame) + rows.offset(frame, row)
                 if needed and self.loaded[task.number].get(place) != (frame, row):
                     raise EmitError(
                         f"row {row} of frame {frame} is overwritten before it is used; choose "
                         "another schedule",
-                        op.name,
-                        op.kind,
+                        task.operators[0].name,
+                        task.operators[0].kind,
                     )
 
     def _run(self, task: Task, command: Command) -> Work:
         step = task.plan.steps[command.step]
         work = Work()
-        if task.array is not None and step.chunk.array_rows[0] < step.chunk.array_rows[1]:
-            self._array(task, command, work)
+        if task.first is not None and step.chunk.array_rows[0] < step.chunk.array_rows[1]:
+            self._first(task, command, work)
         if (
             task.pool is not None
             and step.finishes
@@ -180,116 +193,222 @@ class Translator:
             raise EmitError(f"RUN {command.id} of task {task.number} computes nothing")
         return work
 
-    def _array(self, task: Task, command: Command, work: Work) -> None:
-        op, fragment = task.array, task.fragment
-        assert op is not None
-        step = task.plan.steps[command.step]
-        chunk = step.chunk
-        source = task.input_rows(self.memory, task.epoch(command.step))
-        first_channel, last_channel = task.channel_range(command.step)
-        cols = chunk.cols if task.pool is None else (0, task.shape.array_cols)
-        if task.pool is None:
-            target, pixel = task.output_rows(self.memory, command.step)
-            first_row = chunk.array_rows[0] if task.plan.setting.keep_output else 0
-            target_frame = chunk.frames[0] if task.plan.setting.keep_output else 0
-        else:
-            pixel = task.pass_channels(command.step)
-            target, first_row, target_frame = (
-                task.array_rows(self.memory, pixel),
-                chunk.array_rows[0],
-                0,
-            )
-        channel = first_channel if pixel == task.shape.k else 0
-        zero, low, high = task.limits(op)
-        fields = _window(op, source, chunk.frames, chunk.array_rows, cols)
-        _check_ring(op, source)
-        frames = chunk.frames[1] - chunk.frames[0]
-        height = chunk.array_rows[1] - chunk.array_rows[0]
-        full, pixels, rest = pixel_tiles(frames * height, cols[1] - cols[0])
-        wide = pixels < cols[1] - cols[0]
-        tiles = frames * height * ceil_div(cols[1] - cols[0], pixels) if wide else full + (rest > 0)
-        per_row = op.nest.s
-        per_lane = op.nest.r * per_row
-        groups = ceil_div(op.nest.c, fragment.lanes_in)
-        lane, kernel = divmod(step.blocks[0] % (groups * per_lane), per_lane)
-        r, s = divmod(kernel, per_row)
-        if tiles > 1 and (lane or kernel or step.blocks[1] % (groups * per_lane)):
-            raise EmitError("a weight tile ends inside an output group", op.name, op.kind)
-        weights = self._weight_place(task, command.step)
-        size = self._offset(task, step.blocks[1]) - self._offset(task, step.blocks[0])
-        fields |= {
-            "op": OP_MAC,
-            "pad_value": task.pad_value(op),
-            "out_zero": zero,
-            "clamp_min": low,
-            "clamp_max": high,
-            "tile_pixels": pixels,
-            "tiles": tiles,
-            "tile_row_end": int(wide),
-            "in_groups": groups,
-            "in_lanes_last": op.nest.c - (groups - 1) * fragment.lanes_in,
-            "out_channels": last_channel - first_channel,
-            "first_group": lane,
-            "first_r": r,
-            "first_s": s,
-            "first_y": r * op.nest.dilation[0],
-            "first_x": s * op.nest.dilation[1],
-            "first_row": r * fields["k_row_step"],
-            "first_col": s * fields["k_col_step"],
-            "w_base": weights,
-            "passes": (step.blocks[1] - step.blocks[0]) * tiles,
-            **_target(target, target_frame, first_row, pixel, channel),
-            "bias": 0,
-            "multiplier": 0,
-            "shift": 0,
+    def _sources(
+        self, task: Task, command: Command, rows: Span, work: Work
+    ) -> list[tuple[Rows, int]]:
+        """Where each source lies and its channels; ``rows`` are those read of each."""
+        result = []
+        frames = task.plan.steps[command.step].chunk.frames
+        for index, channels in enumerate(task.shape.part_channels):
+            place = task.input_rows(self.memory, index, task.epoch(command.step))
+            self._check_loaded(task, index, place, frames, rows)
+            work.reads += place.spans(frames, rows)
+            result.append((place, channels))
+        return result
+
+    def _residual(
+        self, task: Task, stage: Operator, command: Command, rows: Span, first: Span, work: Work
+    ) -> Fields | None:
+        """The residual record for output rows ``rows``; ``first`` is (column, channel) of the first
+        output."""
+        arithmetic = task.addition(stage)
+        if arithmetic is None:
+            return None
+        index, frames = len(task.shape.sources), task.plan.steps[command.step].chunk.frames
+        place = task.input_rows(self.memory, index, task.epoch(command.step))
+        self._check_loaded(task, index, place, frames, rows)
+        work.reads += place.spans(frames, rows)
+        return arithmetic | {
+            "base": place.frame_base(frames[0]) + first[0] * task.shape.k + first[1],
+            "ring": place.ring_bytes,
+            "row0": place.offset(frames[0], rows[0]),
+            "row_step": place.row_bytes,
+            "col_step": task.shape.k,
+            "frame_step": place.frame_step,
         }
-        work.records.append(fields)
-        work.reads.append((weights, weights + size))
-        span = _rows_read(op, chunk.array_rows)
-        self._check_loaded(task, op, source, chunk.frames, span)
-        work.reads += source.spans(chunk.frames, span)
-        frames_there = (target_frame, target_frame + frames)
-        work.writes += target.spans(frames_there, (first_row, first_row + height))
+
+    def _first(self, task: Task, command: Command, work: Work) -> None:
+        """The records of the first stage: one of an array, one per part of a vector operation."""
+        op, chunk = task.first, task.plan.steps[command.step].chunk
+        assert op is not None
+        cols = chunk.cols if task.pool is None else (0, task.shape.array_cols)
+        rows = chunk.array_rows
+        channels = task.channel_range(command.step)
+        if task.pool is not None:
+            pixel = task.pass_channels(command.step)
+            target, row, frame = task.first_rows(self.memory, pixel), rows[0], 0
+        else:
+            target, pixel = task.output_rows(self.memory, command.step)
+            kept = task.plan.setting.keep_output
+            row, frame = (rows[0], chunk.frames[0]) if kept else (0, 0)
+        channel = channels[0] if pixel == task.shape.k else 0
+        windows = Windows(op, chunk.frames, rows, cols)
+        sources = self._sources(task, command, windows.rows_read(), work)
+        fields = geometry(windows) | _target(target, frame, row, pixel, channel)
+        residual = self._residual(task, op, command, rows, (cols[0], channels[0]), work)
+        if task.array is not None:
+            record, weights = self._array(task, command, windows, sources, fields)
+            work.reads.append(weights)
+            work.records.append(replace(record, residual=residual))
+        else:
+            work.records += _vector(task, op, windows, sources, fields, residual)
+        work.writes += target.spans(
+            (frame, frame + chunk.frames[1] - chunk.frames[0]), (row, row + rows[1] - rows[0])
+        )
+
+    def _array(
+        self,
+        task: Task,
+        command: Command,
+        windows: Windows,
+        sources: list[tuple[Rows, int]],
+        fields: Fields,
+    ) -> tuple[Record, Span]:
+        """The record of an array, and the bytes of its weights."""
+        op, shape, fragment = windows.op, task.shape, task.fragment
+        blocks = task.plan.steps[command.step].blocks
+        depthwise = shape.array is Stage.DEPTHWISE
+        lanes_in = 1 if depthwise else fragment.lanes_in
+        parts = shape.part_channels if shape.groups == 1 else (shape.c // shape.groups,)
+        per_group, kernel = shape.blocks_per_group(fragment), shape.kernel
+        rest = blocks[0] % per_group
+        part = 0
+        while rest >= (size := ceil_div(parts[part], lanes_in) * kernel):
+            part, rest = part + 1, rest - size
+        lane, element = divmod(rest, kernel)
+        r, s = divmod(element, op.nest.s)
+        first, last = task.channel_range(command.step)
+        done = task.first_channel(blocks[1] // per_group) - first
+        of_group = fragment.lanes_out if depthwise else shape.k // shape.groups
+        step = fragment.lanes_out if depthwise else shape.c // shape.groups
+        conv = first // of_group
+        cols = windows.cols[1] - windows.cols[0]
+        frames = windows.frames[1] - windows.frames[0]
+        height = windows.rows[1] - windows.rows[0]
+        full, pixels, remainder = pixel_tiles(frames * height, cols)
+        wide = pixels < cols
+        tiles = frames * height * ceil_div(cols, pixels) if wide else full + (remainder > 0)
+        if tiles > 1 and (blocks[0] % per_group or blocks[1] % per_group):
+            raise EmitError("a weight tile ends inside an output group", op.name, op.kind)
+        inputs = [
+            source_fields(windows, rows, total, conv * step if shape.groups > 1 else 0)
+            | {
+                "in_groups": ceil_div(channels, lanes_in),
+                "in_lanes_last": channels - (ceil_div(channels, lanes_in) - 1) * lanes_in,
+            }
+            for (rows, total), channels in zip(sources, parts, strict=True)
+        ]
+        zero, low, high = task.numbers.limits(op)
+        place = self._weight_place(task, command.step)
+        prefix = [shape.weight_prefix(b, fragment) for b in blocks]
+        return Record(
+            {
+                **fields,
+                "op": OP_DEPTHWISE if depthwise else OP_MAC,
+                "pad_value": task.numbers.pad_value(op),
+                "out_zero": zero,
+                "clamp_min": low,
+                "clamp_max": high,
+                "tile_pixels": pixels,
+                "tiles": tiles,
+                "tile_row_end": int(wide),
+                "parts": len(parts),
+                "out_channels": last - first,
+                "done_channels": done,
+                "group_channels": of_group,
+                "first_left": of_group - (first - conv * of_group),
+                "group_step": step,
+                "first_part": part,
+                "first_group": lane,
+                "first_r": r,
+                "first_s": s,
+                "first_y": r * op.nest.dilation[0],
+                "first_x": s * op.nest.dilation[1],
+                "first_row": r * inputs[part]["k_row_step"],
+                "first_col": s * inputs[part]["k_col_step"],
+                "w_base": place,
+                "passes": (blocks[1] - blocks[0]) * tiles,
+                **dict.fromkeys(_WINDOW_ONLY, 0),
+            },
+            tuple(inputs),
+        ), (place, place + prefix[1] - prefix[0])
 
     def _pool(self, task: Task, command: Command, work: Work) -> None:
         op = task.pool
         assert op is not None
-        chunk = task.plan.steps[command.step].chunk
-        channels = task.pass_channels(command.step)
+        chunk: Chunk = task.plan.steps[command.step].chunk
         target, pixel = task.output_rows(self.memory, command.step)
         kept = task.plan.setting.keep_output
-        first_row, target_frame = (chunk.out_rows[0], chunk.frames[0]) if kept else (0, 0)
-        channel = task.channel_range(command.step)[0] if channels < pixel else 0
-        frames = (0, chunk.frames[1] - chunk.frames[0])
-        if task.array is not None:
-            source = task.array_rows(self.memory, channels)
+        row, frame = (chunk.out_rows[0], chunk.frames[0]) if kept else (0, 0)
+        frames = chunk.frames[1] - chunk.frames[0]
+        channels = task.pass_channels(command.step)
+        first = task.channel_range(command.step)[0]
+        channel = first if channels < pixel else 0
+        windows = Windows(op, chunk.frames, chunk.out_rows, (0, op.nest.q))
+        if task.first is None:
+            sources = self._sources(task, command, windows.rows_read(), work)
         else:
-            source, frames = task.input_rows(self.memory, 0), chunk.frames
-        zero, low, high = task.limits(op)
-        bias, multiplier, shift = task.pool_constants()
-        fields = _window(op, source, frames, chunk.out_rows, (0, op.nest.q), channels)
-        _check_ring(op, source)
-        fields |= {
-            "op": OP_MAX if op.kind is OpKind.MAXPOOL else OP_SUM,
-            "pad_value": task.pad_value(op),
+            windows = replace(windows, frames=(0, frames))
+            sources = [(task.first_rows(self.memory, channels), channels)]
+            work.reads += sources[0][0].spans(windows.frames, windows.rows_read())
+        for part in rectangles(windows):
+            at = row + part.rows[0] - chunk.out_rows[0]
+            fields = geometry(part) | _target(
+                target, frame, at, pixel, channel + part.cols[0] * pixel
+            )
+            residual = self._residual(task, op, command, part.rows, (part.cols[0], first), work)
+            work.records += _vector(task, op, part, sources, fields, residual)
+        height = chunk.out_rows[1] - chunk.out_rows[0]
+        work.writes += target.spans((frame, frame + frames), (row, row + height))
+
+
+def _vector(
+    task: Task,
+    op: Operator,
+    windows: Windows,
+    sources: list[tuple[Rows, int]],
+    fields: dict[str, int],
+    residual: Fields | None,
+) -> list[Record]:
+    """A pool, or an operation on its own: one record per source, whose channels follow each
+    other."""
+    zero, low, high = task.numbers.limits(op)
+    if op.kind is OpKind.ADD:  # its limits hold after the addition
+        zero, low, high = 0, -128, 127
+    elif not task.numbers.rescales(op):
+        zero = 0
+    bias, multiplier, shift = task.numbers.window_constants(op, windows.valid)
+    kinds = {OpKind.AVGPOOL: OP_SUM, OpKind.GLOBALAVG: OP_SUM, OpKind.LRN: OP_LRN}
+    result = []
+    start = 0
+    for rows, channels in sources:
+        run = {
+            **fields,
+            **dict.fromkeys(_ARRAY_ONLY, 0),
+            "op": kinds.get(op.kind, OP_MAX),
+            "pad_value": task.numbers.pad_value(op),
             "out_zero": zero,
             "clamp_min": low,
             "clamp_max": high,
+            "parts": 1,
             "out_channels": channels,
-            **_target(target, target_frame, first_row, pixel, channel),
+            "done_channels": channels,
+            "group_channels": channels,
+            "first_left": channels,
+            "dst_base": fields["dst_base"] + start,
             "bias": bias,
             "multiplier": multiplier,
             "shift": shift,
-            **dict.fromkeys(_ARRAY_ONLY, 0),
         }
-        work.records.append(fields)
-        span = _rows_read(op, chunk.out_rows)
-        if task.array is None:
-            self._check_loaded(task, op, source, frames, span)
-        work.reads += source.spans(frames, span)
-        height = chunk.out_rows[1] - chunk.out_rows[0]
-        frames_there = (target_frame, target_frame + chunk.frames[1] - chunk.frames[0])
-        work.writes += target.spans(frames_there, (first_row, first_row + height))
+        source = source_fields(windows, rows, channels, 0)
+        if op.kind is OpKind.LRN:
+            run |= task.numbers.normalisation(op)
+            run |= {"k_rows": 1, "k_cols": int(op.attribute("size", 5)), "k_x_step": 0}
+            source |= {"k_col_step": 1, "base": source["base"] - run["first_x"]}
+        added = residual and {**residual, "base": residual["base"] + start}
+        result.append(Record(run, (source | {"in_groups": 0, "in_lanes_last": 0},), added))
+        start += channels
+    return result
 
 
 def _tile_numbers(task: Task) -> list[int]:
@@ -301,21 +420,6 @@ def _tile_numbers(task: Task) -> list[int]:
     if task.tiling.order is Order.STATIONARY or task.tiling.order is Order.STREAMED:
         return numbers
     return [0] * len(numbers)
-
-
-def _rows_read(op: Operator, rows: Span) -> Span:
-    """Input rows that the windows of output rows reach, within the input."""
-    nest = op.nest
-    extent = (nest.r - 1) * nest.dilation[0] + 1
-    first = rows[0] * nest.stride[0] - nest.padding[0]
-    last = (rows[1] - 1) * nest.stride[0] - nest.padding[0] + extent
-    return max(0, first), max(0, min(nest.h, last))
-
-
-def _check_ring(op: Operator, source: Rows) -> None:
-    """The circuit wraps an address once: a kernel may reach at most one ring further."""
-    if (op.nest.r - 1) * op.nest.dilation[0] > source.count:
-        raise EmitError("its kernel is larger than its input", op.name, op.kind)
 
 
 def _dma(
@@ -331,40 +435,6 @@ def _dma(
         "buffer_ring": ring,
         "buffer_first": 0,
         "buffer_step": 0,
-    }
-
-
-def _window(
-    op: Operator, source: Rows, frames: Span, rows: Span, cols: Span, channels: int = 0
-) -> dict[str, int]:
-    """The fields of a sliding window over ``source`` for output rows and columns."""
-    nest = op.nest
-    pixel = channels or nest.c
-    y0 = rows[0] * nest.stride[0] - nest.padding[0]
-    x0 = cols[0] * nest.stride[1] - nest.padding[1]
-    return {
-        "in_rows": nest.h,
-        "in_cols": nest.w,
-        "src_base": source.frame_base(frames[0]),
-        "src_ring": source.ring_bytes,
-        "src_row0": source.offset(frames[0], y0),
-        "src_row_step": nest.stride[0] % source.count * source.row_bytes,
-        "src_col0": x0 * pixel,
-        "src_col_step": nest.stride[1] * pixel,
-        "src_frame_step": source.frame_step,
-        "y0": y0,
-        "x0": x0,
-        "y_step": nest.stride[0],
-        "x_step": nest.stride[1],
-        "k_rows": nest.r,
-        "k_cols": nest.s,
-        "k_y_step": nest.dilation[0],
-        "k_x_step": nest.dilation[1],
-        "k_row_step": nest.dilation[0] * source.row_bytes,
-        "k_col_step": nest.dilation[1] * pixel,
-        "cols": cols[1] - cols[0],
-        "rows": rows[1] - rows[0],
-        "frames": frames[1] - frames[0],
     }
 
 

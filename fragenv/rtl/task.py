@@ -1,25 +1,23 @@
-"""A task as the circuits see it: its operators, its numbers, where its rows lie in the buffer."""
+"""A task as the circuits see it: its operators, and where its rows lie in the buffer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from fragenv.graph.operators import ACTIVATION_KINDS, POOL_KINDS, Operator, OpKind
+from fragenv.hardware.fragment import Stage
 from fragenv.rtl.errors import EmitError
+from fragenv.rtl.isa import MAX_PARTS
 from fragenv.rtl.memory_map import MemoryMap
-from fragenv.rtl.weights import channel_constants, fixed_point, weight_stream
+from fragenv.rtl.numbers import TaskNumbers
 from fragenv.schedule.problem import Problem
+from fragenv.schedule.shape import Source
 from fragenv.schedule.state import TaskRecord
-from fragenv.schedule.tiling import Order
+from fragenv.schedule.tiling import Order, input_rows
 
 if TYPE_CHECKING:
     from fragenv.models.parameters import Quantisation
-
-Limits = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,8 @@ class Rows:
 
 
 class Task:
-    """One task of a program.
+    """One task of a program: an optional first stage (``first``: array, or an addition, activation
+    or normalisation on its own), an optional addition to it or to the pool, an optional pool.
 
     Raises:
         EmitError: the library has no circuit for one of the operators.
@@ -74,137 +73,103 @@ class Task:
     def __init__(
         self, problem: Problem, number: int, record: TaskRecord, numbers: Quantisation | None
     ) -> None:
-        self.problem, self.number, self.record, self.numbers = problem, number, record, numbers
+        self.problem, self.number, self.record = problem, number, record
         self.choice, self.plan = record.choice, record.plan
         self.shape, self.tiling = self.choice.shape, self.plan.tiling
         self.fragment = problem.library[self.choice.fragment]
         self.operators = [problem.operators[n] for n in self.choice.operators]
         head = self.operators[0]
-        for op in self.operators:
-            _check(op)
         self.array = head if head.is_mac else None
+        self.first = None if head.kind in POOL_KINDS else head
         self.pool = next((op for op in self.operators if op.kind in POOL_KINDS), None)
-        if self.array is None and self.pool is None:
-            raise EmitError("an activation on its own has no circuit yet", head.name, head.kind)
-        if len(self.choice.sources) != 1:
-            raise EmitError("concatenated inputs have no circuit yet", head.name, head.kind)
-        self.source = problem.tensors[self.choice.sources[0]]
+        self.add = next((op for op in self.operators if op.kind is OpKind.ADD), None)
+        self.source_names = [problem.tensors[t] for t in self.choice.sources]
         self.output = problem.tensors[self.choice.output]
-        self.weight_shape = (0, 0, 0, 0)
-        if self.array is not None:
-            nest = self.array.nest
-            self.weight_shape = (nest.k, nest.c, nest.r, nest.s)
+        self.numbers = TaskNumbers(problem, self.operators, self.shape, numbers)
+        for op in self.operators:
+            self._check(op)
+            self.numbers.check_parts(op)
+
+    def _check(self, op: Operator) -> None:
+        """Refuse what the library has no stage for."""
+        known = op.is_mac or op.kind in POOL_KINDS | ACTIVATION_KINDS | {OpKind.ADD, OpKind.LRN}
+        if not known:
+            raise EmitError("there is no circuit for it; choose another network", op.name, op.kind)
+        parts = len(self.shape.sources)
+        if op.is_mac and parts > 1 and (op.nest.groups > 1 or parts > MAX_PARTS):
+            raise EmitError(
+                f"a grouped convolution cannot read a concatenation, others one of {MAX_PARTS} "
+                f"parts at most; it has {parts}",
+                op.name,
+                op.kind,
+            )
+        if op.kind is OpKind.LRN and parts > 1:
+            raise EmitError("normalising a concatenation has no circuit", op.name, op.kind)
+        if op.kind is OpKind.ADD and len(self.shape.residuals) > 1:
+            raise EmitError("adding a concatenation has no circuit", op.name, op.kind)
 
     @property
     def name(self) -> str:
         return f"task{self.number}"
 
-    # ---- numbers ----
     def stream(self) -> bytes:
-        """The weight stream; zeros where the schedule is emitted without weights."""
+        """The weight stream of the array."""
         assert self.array is not None
-        op, shape, fragment = self.array, self.weight_shape, self.fragment
-        if self.numbers is None:
-            k, c, r, s = shape
-            return bytes(k * (c * r * s + 8))
-        mac = self.numbers.macs[op.name]
-        weight = mac.weight
-        features = self.problem.graph.tensors[op.inputs[0]].shape
-        if op.kind is OpKind.GEMM and len(features) == 3:
-            # the chip stores rows, columns, channels; the file counts channels first
-            channels, rows, cols = features
-            weight = weight.reshape(-1, channels, rows, cols).transpose(0, 2, 3, 1)
-        weight = np.ascontiguousarray(weight).reshape(shape)
-        x = self.numbers.tensors[op.inputs[0]]
-        y = self.numbers.tensors[self._stage_output(op)]
-        factors = x.scale * mac.scale / y.scale
-        constants = channel_constants(weight, mac.bias, x.zero_point, factors, op.name)
-        return weight_stream(weight, constants, fragment.lanes_in, fragment.lanes_out)
+        return self.numbers.stream(self.array, self.fragment)
 
-    def _activations(self, stage: Operator) -> list[Operator]:
-        """The activations right after a stage."""
-        result = []
-        for op in self.operators[self.operators.index(stage) + 1 :]:
-            if op.kind not in ACTIVATION_KINDS:
-                break
-            result.append(op)
-        return result
+    @property
+    def window_before(self) -> int:
+        """Channels that a normalisation reads before each one; 0 for other tasks."""
+        if self.first is None or self.first.kind is not OpKind.LRN:
+            return 0
+        return (int(self.first.attribute("size", 5)) - 1) // 2
 
-    def _stage_output(self, stage: Operator) -> str:
-        after = self._activations(stage)
-        return after[-1].output if after else stage.output
-
-    def limits(self, stage: Operator) -> tuple[int, int, int]:
-        """(zero point, least, largest) of what a stage writes, its activations applied.
-
-        Raises:
-            EmitError: an activation changes the scale.
-        """
-        if self.numbers is None:
-            return 0, -128, 127
-        scale = self.numbers.tensors[self._stage_output(stage)]
-        low, high = -128, 127
-        for op in self._activations(stage):
-            if self.numbers.tensors[op.inputs[0]] != scale:
-                raise EmitError(
-                    "its input has another scale; quantise both alike", op.name, op.kind
-                )
-            if op.kind is OpKind.RELU:
-                low = max(low, scale.zero_point)
-                continue
-            for name, lower in (("min", True), ("max", False)):
-                value = op.attribute(name, float("-inf") if lower else float("inf"))
-                if isfinite(value):
-                    bound = min(127, max(-128, round(value / scale.scale) + scale.zero_point))
-                    low, high = (max(low, bound), high) if lower else (low, min(high, bound))
-        return scale.zero_point, low, high
-
-    def pad_value(self, stage: Operator) -> int:
-        """What padding reads as: the zero point, or for a maximum the least number."""
-        if stage.kind is OpKind.MAXPOOL:
-            return -128
-        return self.numbers.tensors[stage.inputs[0]].zero_point if self.numbers else 0
-
-    def pool_constants(self) -> tuple[int, int, int]:
-        """(bias, multiplier, shift) of the pool's requantiser."""
-        assert self.pool is not None
-        op = self.pool
-        count = 1 if op.kind is OpKind.MAXPOOL else op.nest.r * op.nest.s
-        if self.numbers is None:
-            return (0, *fixed_point(1 / count))
-        x, y = self.numbers.tensors[op.inputs[0]], self.numbers.tensors[self._stage_output(op)]
-        return (-count * x.zero_point, *fixed_point(x.scale / (y.scale * count)))
+    def addition(self, stage: Operator) -> dict[str, int] | None:
+        """The arithmetic of the addition to what ``stage`` makes; None where there is none."""
+        if self.add is None:
+            return None
+        if stage is self.add:
+            return self.numbers.addition(self.add, None)
+        first = self.first if self.shape.residual_before_pool else self.pool
+        return self.numbers.addition(self.add, stage) if stage is first else None
 
     # ---- places ----
-    def input_rows(self, memory: MemoryMap, epoch: int) -> Rows:
-        """Where the input lies; ``epoch`` counts how often all frames were loaded before."""
-        source = self.shape.sources[0]
-        batch = self.problem.batch
-        if self.record.on_chip & 1:
-            base = memory.buffer[f"tensor.{self.source}"]
+    def input_rows(self, memory: MemoryMap, index: int, epoch: int) -> Rows:
+        """Where source ``index`` lies, the residual counted after the sources; ``epoch`` counts how
+        often all frames were loaded before."""
+        shape, batch, setting = self.shape, self.problem.batch, self.plan.setting
+        source = (*shape.sources, *shape.residuals)[index]
+        if self.record.on_chip >> index & 1:
+            base = memory.buffer[f"tensor.{self.source_names[index]}"]
             step = source.rows * source.row_bytes
             return Rows(base, source.rows, source.row_bytes, step, frames=batch)
+        tiling = self.tiling
+        held, held_residual = input_rows(
+            setting, tiling.chunk_frames, tiling.chunk_rows, tiling.input_buffers, tiling.cached
+        )
         base = memory.buffer[f"{self.name}.input"]
-        needed = self.shape.window.needed(self.shape.window.rows_out)
-        held = self.tiling.input_buffer_bytes // source.row_bytes
+        needed = shape.window.needed(shape.window.rows_out)
+        if index < len(shape.sources):
+            before = [shape.sources[i] for i in setting.loaded_sources if i < index]
+            base += held * sum(s.row_bytes for s in before)
+        else:
+            base += held * setting.source_row_bytes
+            held, needed = held_residual, source.rows
+        return self._ring(base, source, held, needed, epoch)
+
+    def _ring(self, base: int, source: Source, held: int, needed: int, epoch: int) -> Rows:
         if self.tiling.cached or self.tiling.chunk_rows >= self.shape.out_rows:
-            return Rows(
-                base, needed, source.row_bytes, needed * source.row_bytes, frames=held // needed
-            )
-        first = epoch * batch * needed
+            step = needed * source.row_bytes
+            return Rows(base, needed, source.row_bytes, step, frames=held // needed)
+        first = epoch * self.problem.batch * needed
         return Rows(base, held, source.row_bytes, 0, first=first, frame_rows=needed)
 
-    def array_rows(self, memory: MemoryMap, channels: int) -> Rows:
-        """The row buffer between array and pool."""
+    def first_rows(self, memory: MemoryMap, channels: int) -> Rows:
+        """The row buffer between the first stage and the pool."""
         count = self.shape.pool.live_rows(self.tiling.chunk_rows)
         row = self.shape.array_cols * channels
-        return Rows(
-            memory.buffer[f"{self.name}.rows"],
-            count,
-            row,
-            count * row,
-            frames=self.tiling.chunk_frames,
-        )
+        base = memory.buffer[f"{self.name}.rows"]
+        return Rows(base, count, row, count * row, frames=self.tiling.chunk_frames)
 
     def output_rows(self, memory: MemoryMap, step: int) -> tuple[Rows, int]:
         """Where a step's output rows go, as rows counted from the chunk's first one (or from row 0
@@ -238,14 +203,22 @@ class Task:
         first, last = self.channel_range(step)
         return last - first
 
+    def first_channel(self, group: int) -> int:
+        """First output channel of an output group."""
+        lanes, k, groups = self.fragment.lanes_out, self.shape.k, self.shape.groups
+        if self.shape.array is Stage.DEPTHWISE or groups == 1:
+            return min(k, group * lanes)
+        size = k // groups
+        outer, inner = divmod(group, -(-size // lanes))
+        return outer * size + min(size, inner * lanes)
+
     def channel_range(self, step: int) -> tuple[int, int]:
         """Output channels of the groups that a step's weight blocks belong to."""
         if self.array is None:
             return 0, self.shape.k
         per_group = self.shape.blocks_per_group(self.fragment)
         first, last = self.plan.steps[step].blocks
-        lanes, k = self.fragment.lanes_out, self.shape.k
-        return first // per_group * lanes, min(k, -(-last // per_group) * lanes)
+        return self.first_channel(first // per_group), self.first_channel(-(-last // per_group))
 
     def epoch(self, step: int) -> int:
         """How often all frames' inputs were loaded before the pass of a step."""
@@ -256,20 +229,3 @@ class Task:
         ):
             return 0
         return self.plan.steps[step].blocks[0] // self.tiling.tile_blocks
-
-
-def _check(op: Operator) -> None:
-    """Refuse what the library has no stage for."""
-    known = op.is_mac or op.kind in POOL_KINDS or op.kind in ACTIVATION_KINDS
-    if not known:
-        raise EmitError("there is no circuit for it yet; choose another network", op.name, op.kind)
-    if op.is_mac and op.nest.groups > 1:
-        kind = "depthwise" if op.is_depthwise else "grouped"
-        raise EmitError(f"{kind} convolution has no circuit yet", op.name, op.kind)
-    padded = any(op.nest.padding) and op.kind is OpKind.AVGPOOL
-    if padded and not op.attribute("count_include_pad"):
-        raise EmitError(
-            "a mean that leaves padding out has no circuit yet; set count_include_pad=1",
-            op.name,
-            op.kind,
-        )

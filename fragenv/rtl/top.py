@@ -8,7 +8,8 @@ from fragenv.hardware.chip import Chip
 from fragenv.hardware.fragment import Fragment, Stage
 from fragenv.hardware.timing import ACC_PIXELS
 from fragenv.rtl.circuits import FIRST_CIRCUIT_UNIT, Circuits
-from fragenv.rtl.isa import RECORDS, WORD_BITS, field_words, wait_words
+from fragenv.rtl.isa import RECORDS, WORD_BITS, field_words, run_words, wait_words
+from fragenv.rtl.names import comment_text
 
 TOP_NAME = "fragenv_top"
 
@@ -48,6 +49,10 @@ module {top} #(
   localparam int Units      = {units};
   localparam int WaitWords  = {wait_words};
   localparam int RunBits    = {run_bits};
+  localparam int SourceBits = {source_bits};
+  localparam int ResidualBits = {residual_bits};
+  localparam int Parts      = {parts};
+  localparam int RecordBits = {record_bits};
   localparam int DmaBits    = {dma_bits};
   localparam int ConfigBits = {config_bits};
   localparam int MaxBytes   = {max_bytes};
@@ -55,16 +60,16 @@ module {top} #(
   localparam int Writers    = {writers};
 
   logic [Units-1:0]              word_valid, word_ready, start, done, complete;
-  logic                          word_last, buffer_error, unbound_error;
+  logic                          word_last, buffer_error, unbound_error, program_error;
   logic [63:0]                   word;
   logic [16*Units-1:0]           completed_q;
   logic [{circuits}-1:0]         bound;
-  logic [Readers-1:0]            read_valid;
+  logic [Readers-1:0]            read_valid, read_ready;
   logic [32*Readers-1:0]         read_address;
   // verilator lint_off UNUSEDSIGNAL
   logic [8*MaxBytes*Readers-1:0] read_data;      // narrow ports leave their upper bytes unused
   // verilator lint_on UNUSEDSIGNAL
-  logic [Writers-1:0]            write_valid;
+  logic [Writers-1:0]            write_valid, write_ready;
   logic [32*Writers-1:0]         write_address;
   logic [16*Writers-1:0]         write_bytes;
   logic [8*MaxBytes*Writers-1:0] write_data;
@@ -80,11 +85,16 @@ module {top} #(
       for (int u = 0; u < Units; u++) begin
         completed_q[16*u+:16] <= completed_q[16*u+:16] + 16'(complete[u]);
       end
-      error_o <= error_o || buffer_error || unbound_error;
+      error_o <= error_o || buffer_error || unbound_error || program_error;
     end
   end
 
-  fe_sequencer #(.WaitWords(WaitWords), .Units(Units)) u_sequencer (
+  fe_sequencer #(
+    .WaitWords (WaitWords),
+    .Units     (Units),
+    .UnitWords ({{{{{circuits}{{8'(WaitWords + RecordBits / 64)}}}},
+                 8'(WaitWords + ConfigBits / 64), 8'(WaitWords + DmaBits / 64)}})
+  ) u_sequencer (
     .clk_i        (clk_i),
     .rst_ni       (rst_ni),
     .address_o    (program_address_o),
@@ -94,7 +104,8 @@ module {top} #(
     .word_last_o  (word_last),
     .word_o       (word),
     .completed_i  (completed_q),
-    .over_o       (over_o)
+    .over_o       (over_o),
+    .error_o      (program_error)
   );
 
   fe_buffer #(
@@ -106,10 +117,13 @@ module {top} #(
     .WriteBytes ({{{write_bytes}}})
   ) u_buffer (
     .clk_i           (clk_i),
+    .rst_ni          (rst_ni),
     .read_valid_i    (read_valid),
+    .read_ready_o    (read_ready),
     .read_address_i  (read_address),
     .read_data_o     (read_data),
     .write_valid_i   (write_valid),
+    .write_ready_o   (write_ready),
     .write_address_i (write_address),
     .write_bytes_i   (write_bytes),
     .write_data_i    (write_data),
@@ -119,10 +133,10 @@ module {top} #(
 
 _QUEUE = """
   // ---- {title} ----
-  logic [{kind}Bits-1:0] {name}_record;
+  logic [{bits}-1:0] {name}_record;
 
   fe_queue #(
-    .WaitWords(WaitWords), .FieldWords({kind}Bits / 64), .Units(Units),
+    .WaitWords(WaitWords), .FieldWords({bits} / 64), .Units(Units),
     .Depth({depth}), .Counted({counted})
   ) u_{name}_queue (
     .clk_i        (clk_i),
@@ -155,9 +169,11 @@ _DMA = """
     .answer_valid_i    (dram_valid_i),
     .answer_data_i     (dram_data_i),
     .read_valid_o      (read_valid[0]),
+    .read_ready_i      (read_ready[0]),
     .read_address_o    (read_address[31:0]),
     .read_data_i       (read_data[8*BeatBytes-1:0]),
     .write_valid_o     (write_valid[0]),
+    .write_ready_i     (write_ready[0]),
     .write_address_o   (write_address[31:0]),
     .write_bytes_o     (write_bytes[15:0]),
     .write_data_o      (write_data[8*BeatBytes-1:0])
@@ -183,25 +199,39 @@ _CONFIG = """
 
 _CIRCUIT = """
   fe_fragment #(
-    .LanesIn({lanes_in}), .LanesOut({lanes_out}), .HasArray({array}), .HasPool({pool}),
-    .Pixels({pixels}), .RunBits(RunBits)
+    .LanesIn({lanes_in}), .LanesOut({lanes_out}), .HasArray({array}), .HasDepthwise({depthwise}),
+    .HasPool({pool}), .HasLrn({lrn}), .HasResidual({residual}), .Parts(Parts), .Pixels({pixels}),
+    .RunBits(RunBits), .SourceBits(SourceBits), .ResidualBits(ResidualBits), .RecordBits(RecordBits)
   ) u_{name} (
-    .clk_i             (clk_i),
-    .rst_ni            (rst_ni && bound[{index}]),
-    .start_i           (start[{unit}]),
-    .run_i             ({name}_record),
-    .done_o            (done[{unit}]),
-    .x_read_valid_o    (read_valid[{x}]),
-    .x_read_address_o  (read_address[32*{x}+:32]),
-    .x_data_i          (read_data[8*MaxBytes*{x}+:{x_bits}]),
-    .w_read_valid_o    (read_valid[{w}]),
-    .w_read_address_o  (read_address[32*{w}+:32]),
-    .w_data_i          (read_data[8*MaxBytes*{w}+:{w_bits}]),
-    .write_valid_o     (write_valid[{y}]),
-    .write_address_o   (write_address[32*{y}+:32]),
-    .write_bytes_o     (write_bytes[16*{y}+:16]),
-    .write_data_o      (write_data[8*MaxBytes*{y}+:{w_bits}])
+    .clk_i            (clk_i),
+    .rst_ni           (rst_ni && bound[{index}]),
+    .start_i          (start[{unit}]),
+    .record_i         ({name}_record),
+    .done_o           (done[{unit}]),
+    .x_read_valid_o   (read_valid[{x}]),
+    .x_read_address_o (read_address[32*{x}+:32]),
+    .x_read_ready_i   (read_ready[{x}]),
+    .x_data_i         (read_data[8*MaxBytes*{x}+:{x_bits}]),
+{weights}{added}    .write_valid_o    (write_valid[{y}]),
+    .write_ready_i    (write_ready[{y}]),
+    .write_address_o  (write_address[32*{y}+:32]),
+    .write_bytes_o    (write_bytes[16*{y}+:16]),
+    .write_data_o     (write_data[8*MaxBytes*{y}+:{w_bits}])
   );
+"""
+
+_PORT = """\
+    .{port}_read_valid_o   (read_valid[{number}]),
+    .{port}_read_address_o (read_address[32*{number}+:32]),
+    .{port}_read_ready_i   (read_ready[{number}]),
+    .{port}_data_i         (read_data[8*MaxBytes*{number}+:{bits}]),
+"""
+
+_NO_PORT = """\
+    .{port}_read_valid_o   (),
+    .{port}_read_address_o (),
+    .{port}_read_ready_i   (1'b0),
+    .{port}_data_i         ('0),
 """
 
 _UNUSED = """  assign write_data[8*MaxBytes*{port}+{bits}+:8*MaxBytes-{bits}] = '0;
@@ -218,24 +248,27 @@ def top_module(chip: Chip, circuits: Circuits, title: str) -> str:
     """The text of the top module; equal arguments give equal text."""
     beat = chip.dram_bytes_per_cycle
     fragments = circuits.fragments
-    x_lanes = [max(f.lanes_in, f.lanes_out) for f in fragments]
-    widest = max(beat, *x_lanes)
+    ports = _Ports([beat])
     writers = [beat, *(f.lanes_out for f in fragments)]
-    readers = [
-        beat,
-        *(b for f, x in zip(fragments, x_lanes, strict=True) for b in (x, f.lanes_out)),
-    ]
+    parts = "".join(_circuit(circuits, index, ports) for index in range(len(fragments)))
+    readers = ports.widths
+    widest = max(*readers, *writers)
     bits = {name: field_words(fields) * WORD_BITS for name, fields in RECORDS.items()}
+    residual_bits = bits["residual"] if circuits.adds else 1
     units = circuits.units
     text = _HEADER.format(
         top=TOP_NAME,
         title=title,
-        chip=chip.name,
+        chip=comment_text(chip.name),
         beat=beat,
         units=units,
         pad=" " * (17 - len(str(units)) - 3),
         wait_words=wait_words(units),
         run_bits=bits["run"],
+        source_bits=bits["source"],
+        residual_bits=residual_bits,
+        parts=circuits.parts,
+        record_bits=run_words(circuits.parts, circuits.adds) * WORD_BITS,
         dma_bits=bits["dma"],
         config_bits=bits["config"],
         max_bytes=widest,
@@ -246,36 +279,76 @@ def top_module(chip: Chip, circuits: Circuits, title: str) -> str:
         read_bytes=_widths(readers),
         write_bytes=_widths(writers),
     )
-    text += (
-        _QUEUE.format(title="DMA", kind="Dma", name="dma", depth=4, counted="1'b1", unit=0) + _DMA
-    )
+    text += _QUEUE.format(title="DMA", bits="DmaBits", name="dma", depth=4, counted="1'b1", unit=0)
+    text += _DMA
     text += _QUEUE.format(
-        title="configuration port", kind="Config", name="config", depth=2, counted="1'b0", unit=1
-    ) + _CONFIG.format(circuits=len(fragments), power_up=circuits.power_up)
-    for index, (fragment, lanes) in enumerate(zip(fragments, x_lanes, strict=True)):
-        name, unit = circuit_name(fragment, index), FIRST_CIRCUIT_UNIT + index
-        text += _QUEUE.format(
-            title=name.replace("_", " "), kind="Run", name=name, depth=2, counted="1'b1", unit=unit
-        )
-        text += _CIRCUIT.format(
-            name=name,
-            index=index,
-            unit=unit,
-            lanes_in=fragment.lanes_in,
-            lanes_out=fragment.lanes_out,
-            array=f"1'b{int(Stage.MAC in fragment.stages)}",
-            pool=f"1'b{int(Stage.POOL in fragment.stages)}",
-            pixels=ACC_PIXELS,
-            x=1 + 2 * index,
-            w=2 + 2 * index,
-            y=1 + index,
-            x_bits=8 * lanes,
-            w_bits=8 * fragment.lanes_out,
-        )
+        title="configuration port",
+        bits="ConfigBits",
+        name="config",
+        depth=2,
+        counted="1'b0",
+        unit=1,
+    )
+    text += _CONFIG.format(circuits=len(fragments), power_up=circuits.power_up)
+    text += parts
     for port, size in enumerate(writers):
         if size < widest:
             text += _UNUSED.format(port=port, bits=8 * size)
     return text + "endmodule\n`default_nettype wire\n"
+
+
+class _Ports:
+    """Numbers the buffer's reader ports as they are asked for."""
+
+    def __init__(self, widths: list[int]) -> None:
+        self.widths = widths
+
+    def add(self, width: int) -> int:
+        self.widths.append(width)
+        return len(self.widths) - 1
+
+
+def _circuit(circuits: Circuits, index: int, ports: _Ports) -> str:
+    """A circuit with its queue."""
+    fragment = circuits.fragments[index]
+    name, unit = circuit_name(fragment, index), FIRST_CIRCUIT_UNIT + index
+    adds = Stage.ADD in fragment.stages
+    x_lanes = max(fragment.lanes_in, fragment.lanes_out)
+    out_bits = 8 * fragment.lanes_out
+
+    def port(letter: str, there: bool) -> str:
+        if not there:
+            return _NO_PORT.format(port=letter)
+        number = ports.add(fragment.lanes_out)
+        return _PORT.format(port=letter, number=number, bits=out_bits)
+
+    text = _QUEUE.format(
+        title=name.replace("_", " "),
+        bits="RecordBits",
+        name=name,
+        depth=2,
+        counted="1'b1",
+        unit=unit,
+    )
+    return text + _CIRCUIT.format(
+        name=name,
+        index=index,
+        unit=unit,
+        lanes_in=fragment.lanes_in,
+        lanes_out=fragment.lanes_out,
+        array=f"1'b{int(fragment.has_array)}",
+        depthwise=f"1'b{int(Stage.DEPTHWISE in fragment.stages)}",
+        pool=f"1'b{int(index in circuits.windows)}",
+        lrn=f"1'b{int(Stage.LRN in fragment.stages)}",
+        residual=f"1'b{int(adds)}",
+        pixels=ACC_PIXELS,
+        x=ports.add(x_lanes),
+        x_bits=8 * x_lanes,
+        weights=port("w", fragment.has_array),
+        added=port("r", adds),
+        y=1 + index,
+        w_bits=out_bits,
+    )
 
 
 def _widths(sizes: Sequence[int]) -> str:

@@ -1,8 +1,9 @@
 """The weight stream of a task: requantisation constants and weight blocks in the order of reading.
 
-Per group of PO output channels: 8 rows of constants, then the blocks in the order input group,
-kernel row, kernel column; a block has a row per valid input lane, a row has a byte per valid output
-lane. A channel's 8 bytes of constants are, from the lowest: int32 bias, 24-bit multiplier, shift.
+Per group of PO output channels: 8 rows of constants, then the blocks in the order part, input
+group, kernel row, kernel column; a block has a row per valid input lane, a row has a byte per valid
+output lane. A depthwise convolution is the case of one input channel. A channel's 8 bytes of
+constants are, from the lowest: int32 bias, 24-bit multiplier, shift.
 The zero point of the input is folded into the bias: sum (x - zx) w + b = sum x w + (b - zx sum w).
 """
 
@@ -53,6 +54,11 @@ class ChannelConstants:
     multiplier: npt.NDArray[np.uint32]
     shift: npt.NDArray[np.uint8]
 
+    def channels(self, first: int, last: int) -> ChannelConstants:
+        """Those of output channels [first, last)."""
+        span = slice(first, last)
+        return ChannelConstants(self.bias[span], self.multiplier[span], self.shift[span])
+
     def planes(self) -> npt.NDArray[np.uint8]:
         """(8, k): byte i of every channel's constants."""
         words = self.multiplier.astype(np.uint32) | self.shift.astype(np.uint32) << 24
@@ -95,36 +101,52 @@ def channel_constants(
 
 
 def weight_stream(
-    weight: npt.NDArray[np.int8], constants: ChannelConstants, lanes_in: int, lanes_out: int
+    weight: npt.NDArray[np.int8],
+    constants: ChannelConstants,
+    part_channels: tuple[int, ...],
+    lanes_in: int,
+    lanes_out: int,
 ) -> bytes:
-    """The stream of a whole task for ``lanes_in`` x ``lanes_out``; weight: (k, c, r, s)."""
-    k, c = weight.shape[:2]
+    """The stream of a convolution or matrix product for ``lanes_in`` x ``lanes_out``.
+
+    Args:
+        weight: (k, c/groups, r, s).
+        constants: of the k output channels.
+        part_channels: input channels of each part, which a block does not leave; c/groups in all.
+        lanes_in, lanes_out: of the array.
+    """
     planes = constants.planes()
+    k, depth = weight.shape[:2]
     parts: list[bytes] = []
     for first in range(0, k, lanes_out):
         columns = slice(first, min(k, first + lanes_out))
         parts.append(np.ascontiguousarray(planes[:, columns]).tobytes())
-        for lane in range(0, c, lanes_in):
-            block = weight[columns, lane : min(c, lane + lanes_in)]  # (columns, rows, r, s)
-            parts.append(np.ascontiguousarray(block.transpose(2, 3, 1, 0)).tobytes())
+        start = 0
+        for channels in part_channels:
+            for lane in range(start, start + channels, lanes_in):
+                block = weight[columns, lane : min(start + channels, lane + lanes_in)]
+                parts.append(np.ascontiguousarray(block.transpose(2, 3, 1, 0)).tobytes())
+            start += channels
+        assert start == depth
     return b"".join(parts)
 
 
-def stream_offset(
-    blocks: int, weight_shape: tuple[int, int, int, int], lanes_in: int, lanes_out: int
-) -> int:
-    """Bytes of the stream before block number ``blocks``; a group's constants belong to its first
-    block."""
-    k, c, r, s = weight_shape
-    kernel = r * s
-    per_group = -(-c // lanes_in) * kernel
-    group, rest = divmod(blocks, per_group)
-    done = min(k, group * lanes_out)
-    offset = done * (c * kernel + CONSTANT_BYTES)
-    if rest:
-        columns = min(lanes_out, k - done)
-        lanes, position = divmod(rest, kernel)
-        first = lanes * lanes_in
-        rows = first * kernel + min(lanes_in, c - first) * position
-        offset += columns * (rows + CONSTANT_BYTES)
-    return offset
+def grouped_stream(
+    weight: npt.NDArray[np.int8],
+    constants: ChannelConstants,
+    groups: int,
+    lanes_in: int,
+    lanes_out: int,
+) -> bytes:
+    """The streams of a convolution's groups, one after the other; weight: (k, c/groups, r, s)."""
+    size = len(weight) // groups
+    return b"".join(
+        weight_stream(
+            weight[first : first + size],
+            constants.channels(first, first + size),
+            (weight.shape[1],),
+            lanes_in,
+            lanes_out,
+        )
+        for first in range(0, len(weight), size)
+    )

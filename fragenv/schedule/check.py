@@ -289,7 +289,9 @@ class _Checker:
         for cycle in sorted(changes):
             used += changes[cycle]
             if used > self.chip["buffer_bytes"]:
-                self.broken("buffer exceeded", cycle, used, self.chip["buffer_bytes"], "bytes")
+                started = [i for i, start in enumerate(self.starts) if start == cycle]
+                where = f"cycle {cycle}, where commands {started} start"
+                self.broken("buffer exceeded", where, used, self.chip["buffer_bytes"], "bytes")
                 return
 
     def check_area(self) -> None:

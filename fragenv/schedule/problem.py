@@ -17,7 +17,7 @@ from fragenv.patterns.mine import mine
 from fragenv.schedule.bounds import LowerBound, lower_bound
 from fragenv.schedule.shape import TaskShape, task_shape
 from fragenv.schedule.steps import TaskPlan
-from fragenv.schedule.tiling import Port, TaskSetting, Tiling
+from fragenv.schedule.tiling import Order, Port, TaskSetting, Tiling
 from fragenv.schedule.tiling_search import TilingSearch, choose, tiling_ladder
 
 if TYPE_CHECKING:
@@ -235,11 +235,35 @@ class Problem:
                 tiling = choose(self._ladder(key, choice, True), sram_bytes, self.port)
             if tiling is None:
                 return None
-            found = self._tiled.get((*key, tiling))
-            if found is None:
-                found = TaskPlan(self._setting(choice, on_chip), tiling, self.port)
-                self._tiled[(*key, tiling)] = found
+            found = self._written_out(key, choice, tiling)
             self._plans[(*key, sram_bytes)] = found
+        return found
+
+    def deeper_plans(self, choice: Choice, plan: TaskPlan, sram_bytes: int) -> list[TaskPlan]:
+        """``plan`` with more weight buffers, as far as its working set fits ``sram_bytes``: 4, 8,
+        and so on up to all tiles. Only for a task that streams its weights through one chunk,
+        which ends earlier by what was loaded before it could start; nothing for others."""
+        tiling = plan.tiling
+        if not tiling.streams or tiling.order is Order.RESIDENT:
+            return []
+        key = (choice.shape_index, choice.fragment, plan.setting.on_chip, choice.keep)
+        plans = []
+        count = 2 * tiling.weight_buffers
+        while count <= len(plan.steps):
+            deeper = tiling.deepened(count)
+            if deeper.sram_bytes > sram_bytes:
+                break
+            plans.append(self._written_out(key, choice, deeper))
+            count *= 2
+        return plans
+
+    def _written_out(
+        self, key: tuple[int, int, int, bool], choice: Choice, tiling: Tiling
+    ) -> TaskPlan:
+        found = self._tiled.get((*key, tiling))
+        if found is None:
+            found = TaskPlan(self._setting(choice, key[2]), tiling, self.port)
+            self._tiled[(*key, tiling)] = found
         return found
 
     def _ladder(

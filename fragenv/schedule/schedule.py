@@ -124,29 +124,33 @@ def graph_hash(graph: DataflowGraph) -> str:
 
 def save_schedule(schedule: Schedule, problem: Problem, state: State, path: Path) -> None:
     """Write a schedule with all that is needed to check it without this program."""
+    write_json(path, FORMAT, VERSION, schedule_content(schedule, problem, state))
+
+
+def schedule_content(schedule: Schedule, problem: Problem, state: State) -> dict[str, Any]:
+    """The fields of a schedule's file, those that derive from the decisions included."""
     program = lower(problem, state)
-    fields = asdict(schedule)
-    write_json(
-        path,
-        FORMAT,
-        VERSION,
-        {
-            **fields,
-            "lower_bound": {
-                "latency_cycles": problem.bound.latency_cycles,
-                "traffic_bytes": problem.bound.traffic_bytes,
-            },
-            "operators": _operators(problem),
-            "tensors": _tensors(problem),
-            "fragments": _fragments(problem),
-            "bindings": [asdict(b) for b in program.bindings],
-            "tasks": _tasks(problem, program),
-            "commands": {
-                "columns": list(COMMAND_COLUMNS),
-                "rows": [[getattr(c, name) for name in COMMAND_COLUMNS] for c in program.commands],
-            },
+    return {
+        **asdict(schedule),
+        "lower_bound": {
+            "latency_cycles": problem.bound.latency_cycles,
+            "traffic_bytes": problem.bound.traffic_bytes,
         },
-    )
+        "operators": _operators(problem),
+        "tensors": _tensors(problem),
+        "fragments": _fragments(problem),
+        "bindings": [asdict(b) for b in program.bindings],
+        "tasks": _tasks(problem, program),
+        "commands": {
+            "columns": list(COMMAND_COLUMNS),
+            "rows": [[getattr(c, name) for name in COMMAND_COLUMNS] for c in program.commands],
+        },
+    }
+
+
+def schedule_path(path: Path) -> Path:
+    """A schedule's file; a folder stands for the ``schedule.json`` in it."""
+    return path / "schedule.json" if path.is_dir() else path
 
 
 def load_schedule(path: Path) -> Schedule:
@@ -156,7 +160,7 @@ def load_schedule(path: Path) -> Schedule:
         FileError: the file is missing, damaged or of another version.
         ScheduleError: a field is missing or of another type.
     """
-    path = path / "schedule.json" if path.is_dir() else path
+    path = schedule_path(path)
     data = read_json(path, FORMAT, VERSION)
     try:
         chip = chip_from_dict(data["chip"], str(path))

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from fragenv.graph.dataflow import DataflowGraph
 from fragenv.graph.operators import ACTIVATION_KINDS, POOL_KINDS, Operator, OpKind
 from fragenv.hardware.fragment import Fragment, Stage, stages_of
 from fragenv.hardware.timing import (
     CONSTANT_BYTES,
+    LRN_OVERHEAD_CYCLES,
     POOL_OVERHEAD_CYCLES,
+    RESIDUAL_OVERHEAD_CYCLES,
     RUN_OVERHEAD_CYCLES,
     array_cycles,
     ceil_div,
@@ -66,12 +69,23 @@ class Source:
     row_bytes: int
 
 
+@lru_cache(maxsize=4096)
+def input_groups(part_channels: tuple[int, ...], lanes_in: int) -> tuple[int, ...]:
+    """Input channels of each group of at most ``lanes_in``; a group never spans two parts."""
+    return tuple(
+        min(lanes_in, channels - first)
+        for channels in part_channels
+        for first in range(0, channels, lanes_in)
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class TaskShape:
     """Everything that timing and traffic of a task depend on, without names of operators.
 
     ``k`` output channels, ``c`` input channels, ``groups`` and the r x s kernel are those of the
-    array operator (k = c = channels and r = s = 1 where there is none).
+    array operator (k = c = channels and r = s = 1 where there is none). ``part_channels``: those of
+    each source; together they are ``c``.
     """
 
     array: Stage | None
@@ -88,6 +102,7 @@ class TaskShape:
     vector_passes: int
     out_cols: int
     stages: frozenset[Stage]
+    part_channels: tuple[int, ...]
     sources: tuple[Source, ...]
     residuals: tuple[Source, ...]
     #: whether residual rows are counted in array rows (added before the pool) or output rows
@@ -125,10 +140,15 @@ class TaskShape:
         depth = 1 if self.array is Stage.DEPTHWISE else self.c // self.groups
         return depth * self.kernel + CONSTANT_BYTES
 
+    def input_groups(self, fragment: Fragment) -> tuple[int, ...]:
+        """Input channels of each group that a weight block reads, of one convolution group."""
+        parts = self.part_channels if self.groups == 1 else (self.c // self.groups,)
+        return input_groups(parts, fragment.lanes_in)
+
     def blocks_per_group(self, fragment: Fragment) -> int:
         """Weight blocks that one group of ``lanes_out`` output channels takes."""
         if self.array is Stage.MAC:
-            return ceil_div(self.c // self.groups, fragment.lanes_in) * self.kernel
+            return len(self.input_groups(fragment)) * self.kernel
         return self.kernel if self.array else 0
 
     def output_groups(self, fragment: Fragment) -> int:
@@ -155,13 +175,12 @@ class TaskShape:
         outer, inner = divmod(group, per_conv_group)
         done = inner * fragment.lanes_out
         channels = outer * (self.k // self.groups) + min(done, self.k // self.groups)
-        depth = self.c // self.groups
         prefix = channels * self.channel_bytes
         if rest:
             columns = min(fragment.lanes_out, self.k // self.groups - done)
             lanes, position = divmod(rest, self.kernel)
-            first = lanes * fragment.lanes_in
-            rows = first * self.kernel + min(fragment.lanes_in, depth - first) * position
+            sizes = self.input_groups(fragment)
+            rows = sum(sizes[:lanes]) * self.kernel + sizes[lanes] * position
             prefix += columns * (rows + CONSTANT_BYTES)
         return prefix
 
@@ -179,10 +198,14 @@ class TaskShape:
         channels.
 
         The vector stage keeps up with the array, whose accumulators drain while the next block
-        fills them; without an array it takes a cycle per pixel and lane group. The pool follows
-        the array's last row of the RUN.
+        fills them; without an array it takes a cycle per pixel, window element and lane group, part
+        by part. The pool follows the last row before it.
         """
-        lane_groups = ceil_div(channels, fragment.lanes_out)
+        lanes = fragment.lanes_out
+        parts = self.part_channels if self.array is None else (channels,)
+        groups_of_parts = sum(ceil_div(c, lanes) for c in parts)
+        added = RESIDUAL_OVERHEAD_CYCLES if self.residuals else 0
+        pool_only = self.array is None and not self.vector_passes
         cycles = 0
         if self.array is not None and array_rows:
             lanes_in = fragment.lanes_in if self.array is Stage.MAC else 1
@@ -193,14 +216,17 @@ class TaskShape:
             cycles += RUN_OVERHEAD_CYCLES + array_cycles(
                 blocks[1] - blocks[0], array_rows, width, lanes_in, drains, groups
             )
-        elif self.array is None and self.vector_passes:
-            passes = array_rows * self.array_cols * lane_groups
-            cycles += RUN_OVERHEAD_CYCLES
-            cycles += vector_cycles(passes, self.vector_passes, fragment.lanes_out)
+            cycles += added if drains and self.residual_before_pool else 0
+        elif self.vector_passes and array_rows:
+            normalises = LRN_OVERHEAD_CYCLES if Stage.LRN in self.stages else 0
+            once = POOL_OVERHEAD_CYCLES + normalises + (added if self.residual_before_pool else 0)
+            elements = array_rows * self.array_cols * groups_of_parts
+            cycles += len(parts) * once + vector_cycles(elements, self.vector_passes)
         if self.pool_window and out_rows:
-            cycles += POOL_OVERHEAD_CYCLES + vector_cycles(
-                out_rows * self.out_cols * lane_groups, self.pool_window, fragment.lanes_out
-            )
+            groups = groups_of_parts if pool_only else ceil_div(channels, lanes)
+            once = POOL_OVERHEAD_CYCLES + (0 if self.residual_before_pool else added)
+            cycles += (len(parts) if pool_only else 1) * once
+            cycles += vector_cycles(out_rows * self.out_cols * groups, self.pool_window)
         return cycles
 
 
@@ -259,6 +285,10 @@ def task_shape(
     pool = _window(pool_op) if pool_op is not None else Window(window.rows_out, window.rows_out)
     out_cols = pool_op.nest.q if pool_op is not None else array_cols
     residual_rows = window.rows_out if residual_before_pool else pool.rows_out
+    sources = tuple(
+        _source(graph, part, window.rows_in)
+        for part in parts.get(head.inputs[0], (head.inputs[0],))
+    )
     return TaskShape(
         array=array,
         k=k,
@@ -272,10 +302,8 @@ def task_shape(
         vector_passes=_vector_passes(head),
         out_cols=out_cols,
         stages=frozenset().union(*(stages_of(op) for op in ops)),
-        sources=tuple(
-            _source(graph, part, window.rows_in)
-            for part in parts.get(head.inputs[0], (head.inputs[0],))
-        ),
+        part_channels=tuple(s.row_bytes // nest.w for s in sources),
+        sources=sources,
         residuals=tuple(
             _source(graph, part, residual_rows)
             for name in residual_names

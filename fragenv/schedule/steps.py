@@ -152,7 +152,7 @@ class _Writer:
             weights = Transfer(-1, size, 1, self.port.cycles(size))
             self.loaded_tile = number
             if tiling.order is not Order.RESIDENT:
-                weight_wait = self.tile_users.get(number - 2, -1)
+                weight_wait = self.tile_users.get(number - tiling.weight_buffers, -1)
         inputs: tuple[Transfer, ...] = ()
         input_wait = store_wait = -1
         if first:

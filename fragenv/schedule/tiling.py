@@ -93,6 +93,14 @@ class Tiling:
     steps: int
     #: one chunk, whose weight tiles take no less time to load than to use
     streams: bool
+    #: weight tiles that the buffer holds at once (all of them where they are resident)
+    weight_buffers: int = 2
+
+    def deepened(self, weight_buffers: int) -> Tiling:
+        """The same tiling with room for other than two weight tiles: more may be loaded before
+        the task can start, while the DRAM port is idle."""
+        size = self.weight_buffer_bytes // self.weight_buffers * weight_buffers
+        return replace(self, weight_buffers=weight_buffers, weight_buffer_bytes=size)
 
     @property
     def sram_bytes(self) -> int:
@@ -155,6 +163,36 @@ class TaskSetting:
         first = shape.weight_prefix(blocks[0], self.fragment)
         size = shape.weight_prefix(blocks[1], self.fragment) - first
         return ceil_div(size, shape.channel_bytes)
+
+
+def input_rows(
+    setting: TaskSetting, frames: int, rows: int, inputs: int, cached: bool
+) -> tuple[int, int]:
+    """Rows that the input buffer holds: of every loaded source, of every loaded residual.
+
+    Args:
+        frames, rows: of a chunk, as in ``Tiling``.
+        inputs: input buffers.
+        cached: whether all frames stay.
+    """
+    shape = setting.shape
+    needed = shape.window.needed(shape.window.rows_out)
+    residual_rows = shape.window.rows_out if shape.residual_before_pool else shape.out_rows
+    if cached:
+        return setting.batch * needed, setting.batch * residual_rows
+    if rows >= shape.out_rows:
+        copies = min(inputs, ceil_div(setting.batch, frames)) * frames
+        return copies * needed, copies * residual_rows
+    first_array = shape.pool.needed(rows)
+    step = rows * shape.pool.stride
+    ring = shape.window.live_rows(shape.pool.live_rows(rows))
+    residual = max(step, first_array) if shape.residual_before_pool else rows
+    if inputs == 2:
+        # the next frame's first chunk is the largest
+        more = max(step * shape.window.stride, shape.window.needed(first_array))
+        ring = min(2 * shape.window.rows_in, ring + more)
+        residual *= 2
+    return ring, residual
 
 
 def chunks_of(

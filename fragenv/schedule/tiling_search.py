@@ -14,6 +14,7 @@ from fragenv.schedule.tiling import (
     chunk_run_cycles,
     chunk_transfers,
     chunks_of,
+    input_rows,
     store_transfer,
 )
 
@@ -141,33 +142,6 @@ class TilingSearch:
                 orders.append((Order.STATIONARY, True))
         return orders
 
-    def _buffers(
-        self, chunks: list[Chunk], frames: int, rows: int, parts: int, inputs: int
-    ) -> tuple[int, int, int]:
-        """Input ring, row buffer of the pool per channel, output chunk per channel: bytes."""
-        shape, setting = self.shape, self.setting
-        whole = rows >= shape.out_rows
-        array_rows = shape.pool.live_rows(rows)
-        if whole:
-            copies = min(inputs, ceil_div(setting.batch, frames)) * frames
-            ring = copies * shape.window.needed(shape.window.rows_out)
-            residual = copies * (shape.window.rows_out if shape.residual_before_pool else rows)
-        else:
-            step = rows * shape.pool.stride
-            ring = shape.window.live_rows(array_rows)
-            residual = step if shape.residual_before_pool else rows
-            if inputs == 2:
-                # the next frame's first chunk is the largest
-                first = shape.window.needed(shape.pool.needed(rows))
-                more = max(step * shape.window.stride, first)
-                ring = min(2 * shape.window.rows_in, ring + more)
-                residual *= 2
-        in_bytes = ring * self.source_row_bytes + residual * self.residual_row_bytes
-        has_rows = shape.pool_window > 0 and shape.array is not None
-        row_buffer = frames * array_rows * shape.array_cols if has_rows else 0
-        out = frames * rows * ceil_div(shape.out_cols, parts)
-        return in_bytes, row_buffer, out
-
     def _sizes(
         self,
         chunks: list[Chunk],
@@ -182,17 +156,16 @@ class TilingSearch:
     ) -> tuple[int, int, int, int]:
         """Bytes of the weight, input, row and output buffers."""
         shape, setting = self.shape, self.setting
-        in_bytes, row_pixels, out_pixels = self._buffers(chunks, frames, rows, parts, inputs)
         weights = self.weight_bytes
         if order is not Order.RESIDENT:
             weights = 2 * shape.weight_prefix(min(tile, self.blocks), setting.fragment)
         channels = setting.channels((0, tile)) if order is Order.STATIONARY else shape.k
-        if cached:
-            rows_all = shape.window.needed(shape.window.rows_out)
-            in_bytes = setting.batch * (
-                rows_all * self.source_row_bytes
-                + chunks[-1].residual_rows[1] * self.residual_row_bytes
-            )
+        ring, residual = input_rows(setting, frames, rows, inputs, cached)
+        in_bytes = ring * self.source_row_bytes + residual * self.residual_row_bytes
+        row_pixels = 0
+        if shape.pool_window and (shape.array is not None or shape.vector_passes):
+            row_pixels = frames * shape.pool.live_rows(rows) * shape.array_cols
+        out_pixels = frames * rows * ceil_div(shape.out_cols, parts)
         out = 0 if setting.keep_output else outputs * out_pixels * channels
         return weights, in_bytes, row_pixels * channels, out
 

@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
 from fragenv.hardware.chip import Area
-from fragenv.schedule.placement import place_task
+from fragenv.schedule.placement import Placed, place_task
 from fragenv.schedule.problem import MAX_SLOTS
 from fragenv.schedule.state import (
     DRAM,
@@ -26,6 +26,7 @@ from fragenv.schedule.timeline import Timeline, free_from
 
 if TYPE_CHECKING:
     from fragenv.schedule.problem import Choice, Problem
+    from fragenv.schedule.steps import TaskPlan
 
 T = TypeVar("T")
 
@@ -123,24 +124,16 @@ def _run(problem: Problem, state: State, choice: Choice) -> None:
     kept = problem.tensor_bytes[choice.output] if choice.keep else 0
     _make_room(problem, state, choice, kept)
     on_chip = _on_chip(state, choice)
-    plan = problem.plan(choice, on_chip, problem.chip.buffer_bytes - state.kept_bytes - kept)
+    room = problem.chip.buffer_bytes - state.kept_bytes - kept
+    plan = problem.plan(choice, on_chip, room)
     assert plan is not None
     slot = state.slots[index]
     assert slot is not None
-    room_at = free_from(
-        state.sram_releases,
-        state.kept_bytes,
-        plan.tiling.sram_bytes + kept,
-        problem.chip.buffer_bytes,
-    )
-    placed = place_task(
-        plan,
-        state.dma,
-        slot.timeline,
-        max(slot.bound_at, room_at),
-        room_at,
-        [state.ready[t] for t in choice.sources],
-    )
+    room_at, placed = _placed(problem, state, choice, plan, slot, kept)
+    for deeper in problem.deeper_plans(choice, plan, room):
+        later, found = _placed(problem, state, choice, deeper, slot, kept)
+        if found.end < placed.end:
+            plan, room_at, placed = deeper, later, found
     state.dma = placed.dma
     slots = list(state.slots)
     slots[index] = slot._replace(timeline=placed.slot, last_use=state.decisions)
@@ -164,6 +157,27 @@ def _run(problem: Problem, state: State, choice: Choice) -> None:
     state.location = _replaced(state.location, choice.output, SRAM if choice.keep else DRAM)
     state.ready = _replaced(state.ready, choice.output, placed.frames_ready)
     state.kept_bytes += kept
+
+
+def _placed(
+    problem: Problem, state: State, choice: Choice, plan: TaskPlan, slot: Slot, kept: int
+) -> tuple[int, Placed]:
+    """From when on the buffer has room for a plan and ``kept`` bytes, and where its commands go."""
+    room_at = free_from(
+        state.sram_releases,
+        state.kept_bytes,
+        plan.tiling.sram_bytes + kept,
+        problem.chip.buffer_bytes,
+    )
+    placed = place_task(
+        plan,
+        state.dma,
+        slot.timeline,
+        max(slot.bound_at, room_at),
+        room_at,
+        [state.ready[t] for t in choice.sources],
+    )
+    return room_at, placed
 
 
 def _finish_operators(problem: Problem, state: State, choice: Choice, run_end: int) -> None:

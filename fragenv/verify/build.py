@@ -109,8 +109,10 @@ def build(
 
 def _arguments(design: Design) -> list[str]:
     values = [f"-G{name}={value}" for name, value in sorted(design.parameters.items())]
-    includes = [f"-I{folder}" for folder in design.includes]
-    return ["--top-module", design.top, *values, *includes, *map(str, design.sources)]
+    # Verilator runs in a folder of its own
+    includes = [f"-I{folder.resolve()}" for folder in design.includes]
+    sources = [str(path.resolve()) for path in design.sources]
+    return ["--top-module", design.top, *values, *includes, *sources]
 
 
 def _verilator(arguments: list[str], folder: Path | None) -> subprocess.CompletedProcess[str]:

@@ -1,10 +1,9 @@
-"""The verdict on an emission: bytes against the reference, cycles against the prediction."""
+"""The verdict on an emission: bytes against the reference, cycles and traffic as predicted."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,42 +11,31 @@ import numpy as np
 import numpy.typing as npt
 
 from fragenv.hardware.timing import ceil_div
-from fragenv.models.parameters import load_parameters
-from fragenv.verify.reference import evaluate, quantise
-from fragenv.verify.run import CommandTiming, VerifyError, read_manifest, simulate_emission
+from fragenv.models.parameters import Quantisation, load_parameters
+from fragenv.verify.agreement import Difference, difference
+from fragenv.verify.integers import Int8, dequantise, quantise
+from fragenv.verify.measured import (
+    Classified,
+    TaskCycles,
+    TensorBytes,
+    Verdict,
+    measured_commands,
+    measured_tasks,
+)
+from fragenv.verify.onnx_runtime import QuantisedModel
+from fragenv.verify.reference import evaluate
+from fragenv.verify.run import (
+    CHIPS_DRAM,
+    Dram,
+    Simulation,
+    VerifyError,
+    read_manifest,
+    simulate_emission,
+)
+
+__all__ = ["TaskCycles", "Verdict", "verify"]
 
 MODEL_FILE = "model.onnx"
-
-
-@dataclass(frozen=True, slots=True)
-class TaskCycles:
-    """A task of the first job, as predicted and as measured: from its first command to its last,
-    and the cycles of its RUNs alone."""
-
-    task: str
-    predicted_start: int
-    predicted_end: int
-    measured_start: int
-    measured_end: int
-    predicted_run: int
-    measured_run: int
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """``wrong_bytes`` of ``bytes`` differ from the reference; cycles are of one job."""
-
-    frames: int
-    bytes: int
-    wrong_bytes: int
-    predicted_cycles: int
-    measured_cycles: int
-    tasks: tuple[TaskCycles, ...]
-
-    @property
-    def cycle_error(self) -> float:
-        """(measured - predicted) / predicted."""
-        return self.measured_cycles / self.predicted_cycles - 1
 
 
 def verify(
@@ -56,8 +44,13 @@ def verify(
     seed: int = 0,
     images: npt.NDArray[np.float32] | None = None,
     progress: Callable[[int], None] = lambda job: None,
+    dram: Dram = CHIPS_DRAM,
+    labels: npt.NDArray[np.int64] | None = None,
 ) -> Verdict:
     """Simulate an emission and compare.
+
+    Compared are all tensors that the chip writes to DRAM, of every job, with the integer reference;
+    the outputs also with ONNX Runtime; cycles and traffic with the prediction.
 
     Args:
         folder: from the emitter, with weights.
@@ -65,21 +58,49 @@ def verify(
         seed: of random inputs.
         images: real inputs (n, *shape) to use instead, n at least ``frames``.
         progress: called with the number of finished jobs.
+        dram: another memory than the chip's; cycles are then not those predicted.
+        labels: classes of ``images`` (n,), to count what is classified right.
 
     Raises:
         VerifyError: no weights, changed files, unfit images, or a failing simulation.
     """
-    from fragenv.graph.from_onnx import from_onnx
-
     manifest = read_manifest(folder)
     _check_files(folder, manifest)
-    model = folder / MODEL_FILE
-    if not model.exists():
+    path = folder / MODEL_FILE
+    if not path.exists():
         raise VerifyError(f"'{folder}' was emitted without weights; emit it again with --weights")
-    batch = manifest["batch"]
-    graph = from_onnx(model)
-    numbers = load_parameters(model, graph)
-    frames = ceil_div(frames, batch) * batch
+    model = QuantisedModel(path)
+    numbers = load_parameters(path, model.graph)
+    frames = ceil_div(frames, manifest["batch"]) * manifest["batch"]
+    inputs = _inputs(manifest, numbers, frames, seed, images)
+    simulation = simulate_emission(folder, inputs, progress, dram)
+    expected = evaluate(model.graph, numbers, inputs)
+    theirs = _from_onnx_runtime(model, numbers, inputs, simulation)
+    tensors = _compared(simulation, expected)
+    outputs = [t for t in tensors if t.is_output]
+    commands = measured_commands(manifest, simulation.commands)
+    others = (difference(simulation.outputs[name], theirs[name]) for name in theirs)
+    return Verdict(
+        frames,
+        sum(t.bytes for t in outputs),
+        sum(t.wrong for t in outputs),
+        manifest["predicted_cycles"],
+        max(simulation.cycles),
+        measured_tasks(manifest, commands),
+        tensors,
+        commands,
+        sum(others, Difference()),
+        None if labels is None else _classified(labels, simulation.outputs, expected, theirs),
+    )
+
+
+def _inputs(
+    manifest: Mapping[str, Any],
+    numbers: Quantisation,
+    frames: int,
+    seed: int,
+    images: npt.NDArray[np.float32] | None,
+) -> dict[str, Int8]:
     rng = np.random.default_rng(seed)
     inputs = {}
     for place in manifest["inputs"]:
@@ -90,43 +111,40 @@ def verify(
         if images.shape[1:] != shape[1:] or len(images) < frames:
             raise VerifyError(f"the images have shape {images.shape}, not {shape}")
         inputs[place["tensor"]] = quantise(images[:frames], numbers.tensors[place["tensor"]])
-    simulation = simulate_emission(folder, inputs, progress)
-    expected = evaluate(graph, numbers, inputs)
-    wrong = total = 0
-    for name, found in simulation.outputs.items():
-        wrong += int(np.count_nonzero(found != expected[name].reshape(found.shape)))
-        total += found.size
-    tasks = task_cycles(manifest, simulation.commands)
-    return Verdict(
-        frames, total, wrong, manifest["predicted_cycles"], max(simulation.cycles), tasks
-    )
+    return inputs
 
 
-def task_cycles(
-    manifest: Mapping[str, Any], commands: tuple[CommandTiming, ...]
-) -> tuple[TaskCycles, ...]:
-    """Per task the span of its commands and the cycles of its RUNs."""
+def _compared(simulation: Simulation, expected: Mapping[str, Int8]) -> tuple[TensorBytes, ...]:
     result = []
-    for number, name in enumerate(manifest["tasks"]):
-        pairs = [
-            (command["kind"], timing)
-            for command, timing in zip(manifest["commands"], commands, strict=True)
-            if command["task"] == number
-        ]
-        of_task = [timing for _, timing in pairs]
-        runs = [timing for kind, timing in pairs if kind == "run"]
-        result.append(
-            TaskCycles(
-                name,
-                min(c.planned_start for c in of_task),
-                max(c.planned_end for c in of_task),
-                min(c.start for c in of_task),
-                max(c.end for c in of_task),
-                sum(c.planned_end - c.planned_start for c in runs),
-                sum(c.end - c.start for c in runs),
-            )
-        )
+    for tensors, is_output in ((simulation.stored, False), (simulation.outputs, True)):
+        for name, found in tensors.items():
+            wrong = difference(found, expected[name])
+            result.append(TensorBytes(name, wrong.elements, wrong.different, is_output))
     return tuple(result)
+
+
+def _from_onnx_runtime(
+    model: QuantisedModel,
+    numbers: Quantisation,
+    inputs: Mapping[str, Int8],
+    simulation: Simulation,
+) -> dict[str, Int8]:
+    """ONNX Runtime's outputs for the same integers as inputs."""
+    reals = {name: dequantise(values, numbers.tensors[name]) for name, values in inputs.items()}
+    # a file may leave the scale of a maximum's result to its input's
+    return model.tensors(reals, [name for name in simulation.outputs if name in model.values])
+
+
+def _classified(
+    labels: npt.NDArray[np.int64], ours: Mapping[str, Int8], *others: Mapping[str, Int8]
+) -> Classified:
+    name, output = next(iter(ours.items()))
+    frames = min(len(labels), len(output))
+    counts = []
+    for tensors in (ours, *others):
+        results = tensors.get(name, output).reshape(len(output), -1)[:frames]
+        counts.append(int(np.sum(np.argmax(results, axis=1) == labels[:frames])))
+    return Classified(frames, *counts)
 
 
 def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:

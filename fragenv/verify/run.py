@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fragenv.errors import FragenvError
+from fragenv.rtl.emit import MANIFEST_VERSION
 from fragenv.verify.build import FAST, NORMAL, Design, build, lint
 
 Int8 = npt.NDArray[np.int8]
@@ -35,13 +36,28 @@ class VerifyError(FragenvError):
 
 
 @dataclass(frozen=True, slots=True)
+class Dram:
+    """The memory that the chip meets; its own where a number is None."""
+
+    latency_cycles: int | None = None
+    bytes_per_cycle: float | None = None
+
+
+#: the memory of the chip's description
+CHIPS_DRAM = Dram()
+
+
+@dataclass(frozen=True, slots=True)
 class CommandTiming:
-    """Cycles of one command, counted from the job's first command."""
+    """Cycles of one command, counted from the job's first command, and the bytes that it moved:
+    from and to DRAM, or from the configuration memory."""
 
     planned_start: int
     planned_end: int
     start: int
     end: int
+    read_bytes: int = 0
+    written_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +70,10 @@ class Simulation:
     cycles: tuple[int, ...]
     #: of the first job, by command number
     commands: tuple[CommandTiming, ...]
+    #: as ``outputs``, the other tensors that go through DRAM
+    stored: Mapping[str, Int8]
+    #: per job, bytes read from and written to DRAM
+    traffic: tuple[tuple[int, int], ...]
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -69,7 +89,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise VerifyError(f"'{folder}' is no emission: it has no manifest.json") from None
     except ValueError:
         raise VerifyError(f"'{path}' is damaged; emit again") from None
-    if not isinstance(manifest, dict) or manifest.get("version") != 1:
+    if not isinstance(manifest, dict) or manifest.get("version") != MANIFEST_VERSION:
         raise VerifyError(f"'{path}' is of another version of the emitter; emit again")
     return manifest
 
@@ -86,7 +106,10 @@ def lint_emission(folder: Path) -> str:
 
 
 def simulate_emission(
-    folder: Path, inputs: Mapping[str, Int8], progress: Callable[[int], None] = lambda job: None
+    folder: Path,
+    inputs: Mapping[str, Int8],
+    progress: Callable[[int], None] = lambda job: None,
+    dram: Dram = CHIPS_DRAM,
 ) -> Simulation:
     """Run frames through the emitted chip.
 
@@ -94,6 +117,7 @@ def simulate_emission(
         folder: from the emitter.
         inputs: per input tensor (n, *shape), channels first; n a multiple of the batch.
         progress: called with the number of finished jobs.
+        dram: another memory than the chip's.
 
     Raises:
         VerifyError: the inputs do not fit, or the simulation fails.
@@ -118,44 +142,70 @@ def simulate_emission(
             for p in places
         ]
         (work / "input").write_bytes(b"".join(parts))
-        cycles = _run_model(model, folder, manifest, work, jobs, progress)
+        lines = _run_model([str(model), *_arguments(folder, manifest, work, jobs, dram)], progress)
         data = np.fromfile(work / "output", np.int8)
         stamps = (work / "stamps").read_text().split("\n")
-    return Simulation(_outputs(data, manifest, jobs), cycles, _timings(manifest, stamps))
+    tensors = _tensors(data, manifest, jobs)
+    return Simulation(
+        outputs={p["tensor"]: tensors[p["tensor"]] for p in manifest["outputs"]},
+        cycles=tuple(cycles for cycles, _, _ in lines),
+        commands=_timings(manifest, stamps),
+        stored={p["tensor"]: tensors[p["tensor"]] for p in manifest["stored"]},
+        traffic=tuple((read, written) for _, read, written in lines),
+    )
 
 
-def _run_model(
-    model: Path,
-    folder: Path,
-    manifest: Mapping[str, Any],
-    work: Path,
-    jobs: int,
-    progress: Callable[[int], None],
-) -> tuple[int, ...]:
-    chip, batch = manifest["chip"], manifest["batch"]
-    limit = LIMIT_FACTOR * manifest["predicted_cycles"] + LIMIT_SLACK_CYCLES
-    arguments = [str(folder / "program.bin"), str(folder / "memory.bin")]
-    arguments += [str(work / n) for n in ("input", "output", "stamps")]
-    arguments += [str(chip["dram_latency_cycles"]), repr(float(chip["config_bytes_per_cycle"]))]
-    arguments += [str(limit), str(jobs), str(len(manifest["units"]))]
-    for places in (manifest["inputs"], manifest["outputs"]):
-        arguments.append(str(len(places)))
+def _arguments(
+    folder: Path, manifest: Mapping[str, Any], work: Path, jobs: int, dram: Dram
+) -> list[str]:
+    """The harness's arguments; its header lists them."""
+    chip = manifest["chip"]
+    latency = chip["dram_latency_cycles"] if dram.latency_cycles is None else dram.latency_cycles
+    # 0: the chip's own port is the limit
+    bandwidth = dram.bytes_per_cycle or 0.0
+    result = [str(folder / "program.bin"), str(folder / "memory.bin")]
+    result += [str(work / n) for n in ("input", "output", "stamps")]
+    result += [str(latency), repr(float(bandwidth)), repr(float(chip["config_bytes_per_cycle"]))]
+    result += [str(_limit(manifest, latency, bandwidth)), str(jobs)]
+    result += [str(len(manifest["units"])), *manifest["units"]]
+    for places in (manifest["inputs"], _dumped(manifest)):
+        result.append(str(len(places)))
         for place in places:
-            arguments += [str(place["address"]), str(prod(place["shape"]) * batch)]
-    cycles: list[int] = []
+            result += [str(place["address"]), str(prod(place["shape"]) * manifest["batch"])]
+    return result
+
+
+def _limit(manifest: Mapping[str, Any], latency: int, bandwidth: float) -> int:
+    """Cycles after which a job is stopped: more than a slower memory explains."""
+    chip = manifest["chip"]
+    slower = max(1.0, latency / max(1, chip["dram_latency_cycles"]))
+    if bandwidth:
+        slower *= max(1.0, chip["dram_bytes_per_cycle"] / bandwidth)
+    return int(LIMIT_FACTOR * manifest["predicted_cycles"] * slower) + LIMIT_SLACK_CYCLES
+
+
+def _run_model(command: list[str], progress: Callable[[int], None]) -> list[tuple[int, int, int]]:
+    """Per job its cycles and the bytes read from and written to DRAM."""
+    lines: list[tuple[int, int, int]] = []
     with subprocess.Popen(
-        [str(model), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None and process.stderr is not None
         for line in process.stdout:
-            cycles.append(int(line))
-            progress(len(cycles))
+            cycles, read, written = map(int, line.split())
+            lines.append((cycles, read, written))
+            progress(len(lines))
         message = process.stderr.read().strip()
         status = process.wait()
     if status:
         what = _STATUS.get(status, f"the simulation ends with status {status}")
         raise VerifyError(f"{what}: {message}")
-    return tuple(cycles)
+    return lines
+
+
+def _dumped(manifest: Mapping[str, Any]) -> list[Any]:
+    """The places of all tensors that the chip writes to DRAM."""
+    return [*manifest["outputs"], *manifest["stored"]]
 
 
 def _to_chip(frames: Int8, shape: Sequence[int]) -> bytes:
@@ -166,8 +216,8 @@ def _to_chip(frames: Int8, shape: Sequence[int]) -> bytes:
     return np.ascontiguousarray(frames, np.int8).tobytes()
 
 
-def _outputs(data: Int8, manifest: Mapping[str, Any], jobs: int) -> dict[str, Int8]:
-    batch, places = manifest["batch"], manifest["outputs"]
+def _tensors(data: Int8, manifest: Mapping[str, Any], jobs: int) -> dict[str, Int8]:
+    batch, places = manifest["batch"], _dumped(manifest)
     table = data.reshape(jobs, -1)
     result: dict[str, Int8] = {}
     start = 0
@@ -187,14 +237,15 @@ def _outputs(data: Int8, manifest: Mapping[str, Any], jobs: int) -> dict[str, In
 
 def _timings(manifest: Mapping[str, Any], lines: Sequence[str]) -> tuple[CommandTiming, ...]:
     """Pair the stamps of each unit with its commands, which it runs in their order."""
-    stamps: dict[int, list[tuple[int, int]]] = {}
+    stamps: dict[int, list[list[int]]] = {}
     for line in filter(None, lines):
-        unit, start, end = map(int, line.split())
-        stamps.setdefault(unit, []).append((start, end))
+        unit, *numbers = map(int, line.split())
+        stamps.setdefault(unit, []).append(numbers)
     first = min((s[0][0] for s in stamps.values()), default=0)
-    queues = {unit: iter(pairs) for unit, pairs in stamps.items()}
+    queues = {unit: iter(rows) for unit, rows in stamps.items()}
     result = []
     for command in manifest["commands"]:
-        start, end = next(queues[command["unit"]])
-        result.append(CommandTiming(command["start"], command["end"], start - first, end - first))
+        start, end, read, written = next(queues[command["unit"]])
+        planned = command["start"], command["end"]
+        result.append(CommandTiming(*planned, start - first, end - first, read, written))
     return tuple(result)

@@ -156,17 +156,43 @@ REFUSED = {
         "count_include_pad",
     ),
     "missing attribute": ([node("MaxPool", ["x"], ["y"])], (), None, "malformed|kernel_shape"),
-    "beta": (
-        [node("Gemm", ["x", "v", "b"], ["y"], beta=2.0)],
-        weights(v=(8, 4), b=(4,)),
-        (1, 8),
-        "beta",
+    "matrix bias": (
+        [node("Gemm", ["x", "v", "b"], ["y"])],
+        weights(v=(8, 4), b=(4, 4)),
+        (4, 8),
+        "bias of shape",
     ),
     "transA": (
         [node("Gemm", ["x", "v"], ["y"], transA=1)],
         weights(v=(1, 4)),
         (1, 8),
         "first operand",
+    ),
+    "sum of three": ([node("Sum", ["x", "x", "x"], ["y"])], (), None, "add by twos"),
+    "training dropout": (
+        [node("Dropout", ["x", "ratio", "training"], ["y"])],
+        [constant("ratio", 0.5, np.float32), constant("training", True, bool)],
+        None,
+        "evaluation mode",
+    ),
+    "cast to integers": ([node("Cast", ["x"], ["y"], to=3)], (), None, "cast to INT8"),
+    "scales at run time": (
+        [node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]), node("Relu", ["q"], ["y"])],
+        (),
+        None,
+        "quantise statically",
+    ),
+    "product over columns": (
+        [node("MatMul", ["x", "v"], ["y"])],
+        weights(v=(8, 4)),
+        None,
+        "over the columns of an image",
+    ),
+    "clip of quantised integers": (
+        [node("QuantizeLinear", ["x", "s", "z"], ["q"]), node("Clip", ["q", "z"], ["y"])],
+        [constant("s", 0.1, np.float32), constant("z", 3, np.int8)],
+        None,
+        "clips integers",
     ),
     "only data movement": ([node("Identity", ["x"], ["y"])], (), None, "no operator"),
     "recurrent": (

@@ -141,3 +141,10 @@ def test_area__arithmetic() -> None:
     assert (one + one) - one == one
     assert one.fits(one)
     assert not one.fits(Area(3, 9, 100))
+
+
+def test_library__a_shape_that_does_not_fit_hides_no_equal_one() -> None:
+    # 4x64 and 16x16 take as many cycles on these layers; only 16x16 fits the accumulators
+    chip = tiny(multipliers=256, lut=100_000, local_bytes=2 * ACC_PIXELS * 16 * 4)
+    lanes = {(f.lanes_in, f.lanes_out) for f in Problem(zoo.graph("vgg16"), chip, 1).library}
+    assert (16, 16) in lanes

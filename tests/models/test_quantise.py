@@ -11,9 +11,12 @@ from torch import nn
 from fragenv.errors import ModelError
 from fragenv.graph import OpKind
 from fragenv.graph.from_onnx import from_onnx
+from fragenv.models import zoo
+from fragenv.models.common_scales import common_ranges
 from fragenv.models.export import export_onnx
 from fragenv.models.parameters import load_parameters
 from fragenv.models.quantise import quantise_onnx
+from fragenv.verify.agreement import compare as agreement
 
 SHAPE = (3, 12, 12)
 
@@ -167,6 +170,93 @@ def test_quantise__keeps_every_operator_and_rounds_once_before_an_activation(fil
     assert set(tensors) == set(graph.tensors)
 
 
+class Branches(nn.Module):
+    """Nested concatenations; a part that is also read apart, through a maximum and a relu."""
+
+    def __init__(self):
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv2d(3, 4, 1) for _ in range(3))
+        self.last = nn.Conv2d(20, 2, 1)
+
+    def forward(self, x):
+        a, b, c = (conv(x) * factor for conv, factor in zip(self.convs, (1, 3, 9), strict=True))
+        inner = torch.cat([torch.relu(a), b], 1)
+        pooled = nn.functional.max_pool2d(inner, 3, 1, 1)
+        outer = torch.cat([pooled, nn.functional.avg_pool2d(c, 3, 1, 1), torch.relu(b), b], 1)
+        return self.last(outer)
+
+
+def quantised(module, folder, calibration):
+    export_onnx(module, SHAPE, folder / "float.onnx")
+    quantise_onnx(folder / "float.onnx", calibration, folder / "int8.onnx")
+    graph = from_onnx(folder / "int8.onnx")
+    return graph, load_parameters(folder / "int8.onnx", graph)
+
+
+def test_quantise__tied_tensors_share_one_scale(tmp_path, calibration):
+    graph, numbers = quantised(Branches(), tmp_path, calibration)
+    tied = [
+        op
+        for op in graph.operators
+        if op.kind in (OpKind.CONCAT, OpKind.MAXPOOL, OpKind.RELU, OpKind.CLIP)
+    ]
+    assert [op.kind for op in tied].count(OpKind.CONCAT) == 2
+    scales = {numbers.tensors[name] for op in tied for name in (*op.inputs, op.output)}
+    assert len(scales) == 1
+    (mean,) = (op for op in graph.operators if op.kind is OpKind.AVGPOOL)
+    assert numbers.tensors[mean.inputs[0]].scale > numbers.tensors[mean.output].scale * 1.01
+
+
+def test_quantise__common_scales_reach_the_biases_of_readers(tmp_path, calibration):
+    module = Branches()
+    graph, numbers = quantised(module, tmp_path, calibration)
+    op = graph.operators[-1]
+    mac = numbers.macs[op.name]
+    unit = numbers.tensors[op.inputs[0]].scale * mac.scale
+    stored = module.last.bias.detach().numpy()
+    np.testing.assert_allclose(mac.bias * unit, stored, atol=0.51 * unit.max())
+    assert agreement(tmp_path / "int8.onnx", calibration).end_to_end.largest <= 1
+
+
+def test_quantise__a_mean_that_ends_a_model_is_quantised(tmp_path, calibration):
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AvgPool2d(2))
+    graph, numbers = quantised(module, tmp_path, calibration)
+    (mean,) = (op for op in graph.operators if op.kind is OpKind.AVGPOOL)
+    assert numbers.tensors[mean.output] == numbers.tensors[mean.inputs[0]]
+
+
+def test_common_ranges__what_an_activation_cuts_off_does_not_count():
+    text = """<ir_version: 10, opset_import: ["": 20]>
+    g (float[1,4,4,4] x) => (float[1,12,4,4] y, float[1,4,4,4] z) {
+        a = Neg(x)
+        b = Relu(a)
+        c = Exp(x)
+        d = MaxPool<kernel_shape=[1, 1]>(c)
+        y = Concat<axis=1>(b, d, x)
+        z = Relu(x)
+    }"""
+    model = onnx.parser.parse_model(text)
+    ranges = {"x": (-1, 1), "a": (-9, 9), "b": (0, 2), "c": (0, 3), "d": (0, 3), "y": (-1, 3)}
+    found = common_ranges(model, ranges | {"z": (0, 1)}, tied_means=False)
+    assert found == dict.fromkeys("xabcdyz", (-1, 3))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["alexnet_lrn", "resnet18", "resnet50", "googlenet", "squeezenet", "mobilenetv2"]
+)
+def test_quantise__zoo_networks_agree_with_onnx_runtime(name, tmp_path):
+    shape = zoo.entry(name).input_shape
+    images = np.random.default_rng(0).normal(size=(5, *shape)).astype(np.float32)
+    export_onnx(zoo.scaled_module(name, 0), shape, tmp_path / "float.onnx")
+    quantise_onnx(tmp_path / "float.onnx", images[:4], tmp_path / "int8.onnx")
+    found = agreement(tmp_path / "int8.onnx", images[4:])
+    assert len(found.tensors) == len(zoo.graph(name).operators)
+    for tensor in found.tensors:
+        assert tensor.difference.largest <= 1 and tensor.difference.share < 1e-3, tensor
+    assert found.end_to_end.largest <= 4
+
+
 def test_quantise__is_close_to_the_float_model(files, calibration):
     floats = np.array(run(files / "float.onnx", calibration))
     quantised = np.array(run(files / "qdq.onnx", calibration))
@@ -220,7 +310,7 @@ def test_load_parameters__refuses_asymmetric_weights(files, tmp_path):
     def edit(tensors, graph):
         name = next(n for n in tensors if n.endswith("weight_zero_point"))
         old = tensors[name]
-        values = np.ones(tuple(old.dims), np.int8)
+        values = np.full(tuple(old.dims), 100, np.int8)
         old.CopyFrom(onnx.numpy_helper.from_array(values, name))
 
     path = change(files, tmp_path / "broken.onnx", edit)

@@ -4,17 +4,24 @@ import subprocess
 import sys
 import time
 
+import onnx
+import onnxruntime
 import pytest
 import torch
 
 from fragenv.errors import ModelError
+from fragenv.graph import OpKind
+from fragenv.graph.from_onnx import from_onnx
 from fragenv.models import load_graph, zoo
+from fragenv.models.export import export_onnx
 
 # multiply-accumulates: torchvision's GFLOPS table (alexnet 0.71, vgg16 15.47, resnet18 1.81,
 # resnet50 4.09, googlenet 1.50, squeezenet1_0 0.82, mobilenet_v2 0.30) gives three digits; the
 # exact ones are sums over the layers of the papers
 MACS = {
     "alexnet": 714_188_480,
+    # Caffe's BVLC reference, which has the paper's groups: 724 M multiply-accumulates
+    "alexnet_lrn": 724_406_816,
     "vgg16": 15_470_264_320,
     "resnet18": 1_814_073_344,
     "resnet50": 4_089_184_256,
@@ -93,6 +100,45 @@ def test_zoo__graphs_are_made_quickly_without_weights():
     assert alexnet < 1.5 and googlenet < 4
 
 
+def test_alexnet_lrn__is_the_papers():
+    graph = zoo.graph("alexnet_lrn")
+    assert sum(op.weight_bytes + op.bias_bytes // 4 for op in graph.operators) == 60_965_224
+    norms = [dict(op.attributes) for op in graph.operators if op.kind is OpKind.LRN]
+    # ONNX divides alpha by the size, the paper does not
+    assert norms == [{"size": 5, "alpha": 5e-4, "beta": 0.75, "bias": 2.0}] * 2
+    groups = [op.nest.groups for op in graph.operators if op.kind is OpKind.CONV]
+    assert groups == [1, 2, 1, 2, 2]
+
+
+def test_alexnet_lrn__is_exported_with_whole_normalisations(tmp_path):
+    network = zoo.module("alexnet_lrn", 0)
+    path = tmp_path / "model.onnx"
+    export_onnx(network, (3, 224, 224), path)
+    assert sum(node.op_type == "LRN" for node in onnx.load(path).graph.node) == 2
+    found = [(op.kind, op.nest, op.attributes) for op in from_onnx(path).operators]
+    expected = zoo.graph("alexnet_lrn").operators
+    assert found == [(op.kind, op.nest, op.attributes) for op in expected]
+    image = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (result,) = session.run(None, {session.get_inputs()[0].name: image.numpy()})
+    with torch.no_grad():  # the module's own normalisation is back in place
+        torch.testing.assert_close(torch.from_numpy(result), network(image), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["squeezenet", "mobilenetv2"])
+def test_scaled_module__keeps_activations_in_range_through_the_depth(name):
+    network = zoo.scaled_module(name, 0)
+    deviations = []
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
+            layer.register_forward_hook(lambda _m, _x, y: deviations.append(float(y.std())))
+    generator = torch.Generator().manual_seed(9)
+    with torch.no_grad():
+        network(torch.randn(1, *zoo.entry(name).input_shape, generator=generator))
+    assert len(deviations) > 20
+    assert min(deviations) > 0.5 and max(deviations) < 2
+
+
 def test_zoo__modules_are_seeded_and_leave_the_global_generator_alone():
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
@@ -104,7 +150,7 @@ def test_zoo__modules_are_seeded_and_leave_the_global_generator_alone():
 
 
 def test_zoo__unknown_names_are_refused_with_the_known_ones():
-    with pytest.raises(ModelError, match="not in the zoo; choose one of alexnet, vgg16"):
+    with pytest.raises(ModelError, match="not in the zoo; choose one of alexnet, alexnet_lrn"):
         load_graph("alexnett")
 
 

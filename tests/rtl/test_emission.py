@@ -17,7 +17,6 @@ from fragenv.rtl import isa
 from fragenv.rtl.emit import emit, write
 from fragenv.rtl.errors import EmitError
 from fragenv.rtl.memory_map import Need, pack
-from fragenv.rtl.names import identifier, unique_identifiers
 from fragenv.rtl.waits import Access, count_waits
 from fragenv.rtl.weights import channel_constants, fixed_point, stream_offset, weight_stream
 from fragenv.schedule.lower import lower
@@ -65,21 +64,6 @@ def test_pack__refuses_what_does_not_fit() -> None:
         isa.pack(isa.CONFIG_FIELDS, values | {"colour": 1})
     with pytest.raises(ValueError, match="has no value"):
         isa.pack(isa.CONFIG_FIELDS, {})
-
-
-@given(st.lists(st.text(max_size=12), max_size=12))
-def test_names__are_legal_and_unique(names: list[str]) -> None:
-    result = unique_identifiers(names)
-    assert set(result) == set(names)
-    assert len(set(result.values())) == len(result)
-    for text in result.values():
-        assert text.isascii() and text.isidentifier()
-
-
-def test_names__avoid_reserved_words() -> None:
-    assert identifier("output") == "n_output"
-    assert identifier("/features/0/Conv") == "features_0_conv"
-    assert identifier("42") == "n_42"
 
 
 @given(st.floats(2.0**-30, 2.0**10))

@@ -77,7 +77,7 @@ def test_queue__releases_in_order_when_waits_are_met() -> None:
 
 
 def test_sequencer__hands_records_to_their_units() -> None:
-    units = 3
+    units, lengths = 3, (4, 1, 9)
     cell = Cell(
         "fe_sequencer",
         {"clk_i": 1, "rst_ni": 1, "program_i": 64, "word_ready_i": units, "completed_i": 48},
@@ -87,19 +87,23 @@ def test_sequencer__hands_records_to_their_units() -> None:
             "word_last_o": 1,
             "word_o": 64,
             "over_o": 1,
+            "error_o": 1,
         },
         WaitWords=1,
         Units=units,
+        UnitWords=pack(lengths, 8),
     )
     rng = np.random.default_rng(2)
     program: list[int] = []
     expected: list[list[tuple[int, int]]] = [[] for _ in range(units)]
     for _ in range(30):
-        unit, count = int(rng.integers(0, units)), int(rng.integers(1, 6))
+        unit = int(rng.integers(0, units))
+        count = lengths[unit]
         payload = [int(v) for v in rng.integers(0, 2**62, count)]
-        program += [isa.header(unit, count), *payload]
+        program += [isa.header(unit, payload), *payload]
         expected[unit] += [(w, int(i == count - 1)) for i, w in enumerate(payload)]
-    program += [isa.header(isa.END_UNIT, 1), *isa.pack_waits({0: 1, 2: 5}, units)]
+    waits = isa.pack_waits({0: 1, 2: 5}, units)
+    program += [isa.header(isa.END_UNIT, waits), *waits]
     seen: list[list[tuple[int, int]]] = [[] for _ in range(units)]
     for _ in range(1000):
         address = cell.get("address_o")
@@ -114,6 +118,7 @@ def test_sequencer__hands_records_to_their_units() -> None:
         assert not cell.get("over_o")
         cell.tick()
     assert seen == expected
+    assert not cell.get("error_o")
     cell.set(completed_i=pack([1, 0, 5], 16))
     cell.settle()
     assert cell.get("over_o")

@@ -13,6 +13,7 @@ from lenet_case import SMALL, emitted, quantised_lenet
 
 from fragenv.graph.from_onnx import from_onnx
 from fragenv.models.digits import load_split
+from fragenv.rtl.isa import END_UNIT, header, wait_words
 from fragenv.schedule.problem import MAX_SLOTS, Problem
 from fragenv.schedule.schedule import Schedule, save_schedule
 from fragenv.verify.check import verify
@@ -108,9 +109,11 @@ def test_harness__stops_a_chip_that_does_not_end(on_default_chip: Path, tmp_path
     broken = tmp_path / "broken"
     _copy(on_default_chip, broken)
     words = np.fromfile(broken / "program.bin", np.uint64)
-    words[-1] += 1  # the end waits for a command that never comes
-    words.tofile(broken / "program.bin")
     manifest = read_manifest(broken)
+    waits = [int(w) for w in words[-wait_words(len(manifest["units"])) :]]
+    waits[-1] += 1  # the end waits for a command that never comes
+    words[-len(waits) - 1 :] = [header(END_UNIT, waits), *waits]
+    words.tofile(broken / "program.bin")
     del manifest["files"]["program.bin"]
     (broken / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(VerifyError, match="does not end"):

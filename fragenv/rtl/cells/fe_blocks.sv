@@ -1,42 +1,54 @@
 // fe_blocks - reads the weight stream of a RUN block by block and says what each block is.
 //
-// The stream holds, per group of LanesOut output channels, 8 rows of constants (one byte of each
-// channel's 64 bits per row), then the blocks in the order input group, kernel row, kernel column;
-// a block has a row per valid input lane, a row a byte per valid output lane. The blocks of an output
-// group are read again for each pixel tile.
-// Control   : start_i begins a RUN. block_valid_o: a block lies in the spare weights; block_taken_i
-//             takes it, and the next one's first row may be read in the same cycle.
-//             group_done_i: the last pixel of an output group has left the requantiser.
-// Memory    : read_valid_o, read_address_o; is_constant_o and is_weight_o say where the data belongs.
-// Latency   : the first row is read 1 cycle after start_i.  Throughput: 1 row per cycle, LanesIn rows per block.
+// The stream holds, per group of LanesOut output channels (never across groups of the convolution), 8
+// rows of constants (one byte of each channel's 64 bits per row), then the blocks in the order part,
+// input group, kernel row, kernel column; a block has a row per valid input lane, a row a byte per valid
+// output lane. A depthwise block is one row. The blocks of an output group are read again for each pixel tile.
+// Control   : start_i begins a RUN. block_valid_o: all rows of a block are on their way; block_taken_i takes
+//             it, and the next one's first row may be read in the same cycle.
+//             shifted_i: a row left the memory (at most RowsAhead) where weight rows wait for their turn.
+//             group_done_i: the constants of an output group are used up.
+// Memory    : reader port w: valid held until ready; data 2 cycles after the transfer. is_constant_o and
+//             is_weight_o (with odd_o, the parity of the block) say in that cycle what they are.
+// Latency   : the first row is asked for 1 cycle after start_i.  Throughput: 1 row per cycle.
 // Reset     : synchronous, active low.
 // Does not  : hold the weights, or know about pixels.
 `default_nettype none
 module fe_blocks #(
-  parameter int LanesIn  = 8,
-  parameter int LanesOut = 8,
-  parameter int RunBits  = 1216
+  parameter int LanesIn    = 8,
+  parameter int LanesOut   = 8,
+  parameter int Parts      = 1,
+  parameter int RowsAhead  = 8,
+  parameter int RunBits    = 960,
+  parameter int SourceBits = 320
 ) (
   input  wire         clk_i,
   input  wire         rst_ni,
   input  wire         start_i,
   input  wire  [RunBits-1:0] run_i,       // stable while the RUN runs
+  input  wire  [SourceBits*Parts-1:0] sources_i,
+  input  wire         depthwise_i,
   // memory
   output logic        read_valid_o,
   output logic [31:0] read_address_o,
+  input  wire         read_ready_i,
   output logic        is_constant_o,
   output logic        is_weight_o,
+  output logic        odd_o,
   output logic        bank_o,            // which of the two sets of constants
+  input  wire         shifted_i,
   // the block that is ready
   output logic        block_valid_o,
   input  wire         block_taken_i,
-  output logic [115:0] block_o,          // block_t below: first, last, group_end, bank, y, x, row, pixel, lanes
+  output logic [117:0] block_o,          // block_t below
   output logic        idle_o,            // all blocks are taken
   input  wire         group_done_i
 );
   `include "fe_run_record.svh"
+  `include "fe_source_record.svh"
   // verilator lint_off UNUSEDSIGNAL
-  run_record_t run;                       // pixels and addresses are the business of others
+  run_record_t    run;                    // pixels and addresses are the business of others
+  source_record_t source;
   // verilator lint_on UNUSEDSIGNAL
   assign run = run_i;
   localparam logic [15:0] ConstantRows = 16'd8;
@@ -46,6 +58,7 @@ module fe_blocks #(
     logic        last;         // its sums are final
     logic        group_end;    // and it is the last pixel tile of its output group
     logic        bank;         // set of constants
+    logic [1:0]  part;         // source that it reads
     logic [15:0] y, x;         // kernel offset, input rows and columns
     logic [31:0] row;          // bytes from a window's first row to this kernel row
     logic [31:0] pixel;        // bytes from its first column to this column and lane group
@@ -53,69 +66,102 @@ module fe_blocks #(
   } block_t;
 
   block_t      block_q, block;
-  logic        active_q, constants_q, bank_q;
-  logic [1:0]  banks_q;                  // sets of constants in use
-  logic [31:0] address_q, group_address_q, passes_q, left_q;
-  logic [15:0] step_q, tile_q, group_q, r_q, s_q, y_q, x_q;
-  logic [31:0] row_q, col_q, channel_q;
-  logic        free, issue, row_valid, step_last, last_s, last_r, last_group, last_tile, block_done;
-  logic [31:0] width;
+  logic        active_q, constants_q, bank_q, odd_q, block_valid_q;
+  logic [1:0]  banks_q, part_q;          // sets of constants in use
+  logic [31:0] address_q, group_address_q, passes_q;
+  logic [15:0] step_q, tile_q, group_q, r_q, s_q, y_q, x_q, left_q, group_left_q;
+  logic [31:0] row_q, col_q, channel_q, base_q, base_next;
+  logic [4:0]  ahead_q;                  // weight rows asked for that were not shifted in yet
+  logic        free, issue, row_valid, step_last, last_s, last_r, last_group, last_part, last_tile, block_done;
+  logic        stalled, conv_end;
+  logic [15:0] narrow, width, rows;
 
-  assign free       = !constants_q || step_q != '0 || banks_q < 2'd2;
-  assign issue      = active_q && (!block_valid_o || block_taken_i) && free;
-  assign width      = left_q < 32'(LanesOut) ? left_q : 32'(LanesOut);
+  // what was asked for: the request, then two cycles of the memory
+  logic        asked_q, constant_q, weight_q, asked_bank_q, asked_odd_q, passes;
+  logic [1:0]  constant_q2, weight_q2, bank_q2, odd_q2;
+
+  always_comb begin
+    source = sources_i[SourceBits-1:0];
+    for (int p = 1; p < Parts; p++) if (part_q == 2'(p)) source = sources_i[SourceBits*p+:SourceBits];
+  end
+
+  assign stalled    = asked_q && read_valid_o && !read_ready_i;
+  assign free       = constants_q ? step_q != '0 || banks_q < 2'd2 : ahead_q != 5'(RowsAhead);
+  assign issue      = active_q && (!block_valid_q || block_taken_i) && free && !stalled;
+  assign narrow     = left_q < group_left_q ? left_q : group_left_q;
+  assign width      = narrow < 16'(LanesOut) ? narrow : 16'(LanesOut);
+  assign rows       = depthwise_i ? 16'd1 : 16'(LanesIn);
   assign row_valid  = constants_q || step_q < block.lanes;
-  assign step_last  = step_q + 16'd1 == (constants_q ? ConstantRows : 16'(LanesIn));
+  assign step_last  = step_q + 16'd1 == (constants_q ? ConstantRows : rows);
   assign block_done = issue && !constants_q && step_last;
   assign last_s     = s_q + 16'd1 == run.k_cols;
   assign last_r     = r_q + 16'd1 == run.k_rows;
-  assign last_group = group_q + 16'd1 == run.in_groups;
+  assign last_group = group_q + 16'd1 == source.in_groups;
+  assign last_part  = Parts == 1 || 16'(part_q) + 16'd1 == run.parts;
   assign last_tile  = tile_q + 16'd1 == run.tiles;
+  assign conv_end   = width == group_left_q;
+  assign base_next  = conv_end ? base_q + 32'(run.group_step) : base_q;
 
-  assign block.first     = group_q == '0 && r_q == '0 && s_q == '0;
-  assign block.last      = last_group && last_r && last_s;
+  assign block.first     = part_q == '0 && group_q == '0 && r_q == '0 && s_q == '0;
+  assign block.last      = last_part && last_group && last_r && last_s;
   assign block.group_end = block.last && last_tile;
   assign block.bank      = bank_q;
+  assign block.part      = part_q;
   assign block.y         = y_q;
   assign block.x         = x_q;
   assign block.row       = row_q;
   assign block.pixel     = col_q + channel_q;
-  assign block.lanes     = last_group ? run.in_lanes_last : 16'(LanesIn);
+  assign block.lanes     = depthwise_i ? 16'd1 : last_group ? source.in_lanes_last : 16'(LanesIn);
 
-  assign read_valid_o   = issue && row_valid;
-  assign read_address_o = address_q;
-  assign is_constant_o  = issue && constants_q;
-  assign is_weight_o    = issue && !constants_q;
-  assign bank_o         = bank_q;
-  assign idle_o         = !active_q && !block_valid_o;
-
-  assign block_o        = block_q;
+  assign passes        = asked_q && !stalled;
+  assign is_constant_o = constant_q2[1];
+  assign is_weight_o   = weight_q2[1];
+  assign bank_o        = bank_q2[1];
+  assign odd_o         = odd_q2[1];
+  assign idle_o        = !active_q && !block_valid_q;
+  assign block_valid_o = block_valid_q && !stalled;
+  assign block_o       = block_q;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      active_q      <= 1'b0;
-      block_valid_o <= 1'b0;
-      bank_q        <= 1'b0;
-      banks_q       <= '0;
+      {active_q, block_valid_q, bank_q, odd_q, asked_q, read_valid_o} <= '0;
+      {banks_q, ahead_q, constant_q2, weight_q2} <= '0;
     end else begin
       banks_q <= banks_q + 2'(issue && constants_q && step_q == '0) - 2'(group_done_i);
-      if (block_taken_i) block_valid_o <= 1'b0;
+      ahead_q <= ahead_q + 5'(issue && !constants_q) - 5'(shifted_i);
+      if (block_taken_i) block_valid_q <= 1'b0;
       if (block_done) begin
-        block_valid_o <= 1'b1;
+        block_valid_q <= 1'b1;
+        odd_q         <= ~odd_q;
         if (passes_q == 32'd1) active_q <= 1'b0;
         if (block.group_end) bank_q <= ~bank_q;
       end
       if (start_i) active_q <= 1'b1;
+      if (!stalled) begin
+        asked_q      <= issue;
+        read_valid_o <= issue && row_valid;
+      end
+      constant_q2 <= {constant_q2[0], passes && constant_q};
+      weight_q2   <= {weight_q2[0], passes && weight_q};
     end
   end
 
   always_ff @(posedge clk_i) begin
+    if (!stalled) begin
+      read_address_o <= address_q;
+      constant_q     <= constants_q;
+      weight_q       <= !constants_q;
+      asked_bank_q   <= bank_q;
+      asked_odd_q    <= odd_q;
+    end
+    bank_q2 <= {bank_q2[0], asked_bank_q};
+    odd_q2  <= {odd_q2[0], asked_odd_q};
     if (issue) begin
       step_q <= step_last ? '0 : step_q + 16'd1;
-      if (row_valid) address_q <= address_q + width;
+      if (row_valid) address_q <= address_q + 32'(width);
       if (constants_q && step_last) begin
         constants_q     <= 1'b0;
-        group_address_q <= address_q + width;
+        group_address_q <= address_q + 32'(width);
       end
     end
     if (block_done) begin
@@ -123,32 +169,45 @@ module fe_blocks #(
       passes_q <= passes_q - 32'd1;
       s_q      <= s_q + 16'd1;
       x_q      <= x_q + run.k_x_step;
-      col_q    <= col_q + run.k_col_step;
+      col_q    <= col_q + source.k_col_step;
       if (last_s) begin
         {s_q, x_q, col_q} <= '0;
         r_q   <= r_q + 16'd1;
         y_q   <= y_q + run.k_y_step;
-        row_q <= row_q + run.k_row_step;
+        row_q <= row_q + source.k_row_step;
         if (last_r) begin
           {r_q, y_q, row_q} <= '0;
           group_q   <= group_q + 16'd1;
           channel_q <= channel_q + 32'(LanesIn);
           if (last_group) begin
-            {group_q, channel_q} <= '0;
-            tile_q      <= last_tile ? '0 : tile_q + 16'd1;
-            constants_q <= last_tile;
-            if (last_tile) left_q <= left_q - width;
-            else           address_q <= group_address_q;
+            group_q   <= '0;
+            channel_q <= base_q;
+            part_q    <= part_q + 2'd1;
+            if (last_part) begin
+              part_q      <= '0;
+              tile_q      <= last_tile ? '0 : tile_q + 16'd1;
+              constants_q <= last_tile;
+              if (last_tile) begin
+                left_q       <= left_q - width;
+                group_left_q <= conv_end ? run.group_channels : group_left_q - width;
+                base_q       <= base_next;
+                channel_q    <= base_next;
+              end else begin
+                address_q <= group_address_q;
+              end
+            end
           end
         end
       end
     end
     if (start_i) begin
-      {step_q, tile_q} <= '0;
-      address_q   <= run.w_base;
-      passes_q    <= run.passes;
-      left_q      <= 32'(run.out_channels);
-      constants_q <= run.first_group == '0 && run.first_r == '0 && run.first_s == '0;
+      {step_q, tile_q, base_q} <= '0;
+      address_q    <= run.w_base;
+      passes_q     <= run.passes;
+      left_q       <= run.out_channels;
+      group_left_q <= run.first_left;
+      constants_q  <= run.first_part == '0 && run.first_group == '0 && run.first_r == '0 && run.first_s == '0;
+      part_q       <= run.first_part[1:0];
       {group_q, channel_q} <= {run.first_group, 32'(run.first_group) * 32'(LanesIn)};
       {r_q, y_q, row_q}    <= {run.first_r, run.first_y, run.first_row};
       {s_q, x_q, col_q}    <= {run.first_s, run.first_x, run.first_col};

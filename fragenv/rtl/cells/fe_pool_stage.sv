@@ -1,56 +1,76 @@
-// fe_pool_stage - maximum or average over windows, Lanes channels side by side.
+// fe_pool_stage - maximum, sum or normalisation over windows, Lanes channels side by side.
 //
 // Order: pixels, channel groups, window elements; one element is read per cycle. Padding reads as
-// pad_value. The maximum or the sum goes through a requantiser whose constants are the record's.
-// Control   : start_i begins the RUN of run_i, which stays stable until done_o; done_o is 1 for one cycle.
-// Memory    : data come 1 cycle after read_valid_o.
-// Cycles    : pixels x channel groups x window elements, and 10 from the last read to done_o.
+// pad_value. A 1 x 1 window passes elements on: that is how additions and activations on their own run.
+// LRN: the window lies along the channels, from first_x channels before; squares of element - pad_value are
+// summed, and the sum becomes the requantiser's constants (fe_lrn), the middle element its sum.
+// Control   : start_i begins the RUN of run_i, which stays stable until done_o; done_o is 1 for one cycle,
+//             when all results have left and tail_idle_i is 1. An output is begun where room_i is 1
+//             (out_start_o); out_valid_o brings it later, with its constants.
+// Memory    : reader port: valid held until ready; data 2 cycles after the transfer.
+// Cycles    : pixels x channel groups x window elements, and those of the address, memory and tail.
 // Reset     : synchronous, active low.
-// Does not  : stall for memory; leave padding out of a mean.
+// Does not  : leave padding out of a mean; requantise or write.
 `default_nettype none
 module fe_pool_stage #(
-  parameter int Lanes   = 8,
-  parameter int RunBits = 1216
+  parameter int Lanes      = 8,
+  parameter bit HasLrn     = 1'b0,
+  parameter int RunBits    = 960,
+  parameter int SourceBits = 320
 ) (
-  input  wire                clk_i,
-  input  wire                rst_ni,
-  input  wire                start_i,
-  input  wire  [RunBits-1:0] run_i,
-  output logic               done_o,
-  output logic               read_valid_o,
-  output logic [31:0]        read_address_o,
-  input  wire  [8*Lanes-1:0] data_i,
-  output logic               write_valid_o,
-  output logic [31:0]        write_address_o,
-  output logic [15:0]        write_bytes_o,
-  output logic [8*Lanes-1:0] write_data_o
+  input  wire                  clk_i,
+  input  wire                  rst_ni,
+  input  wire                  start_i,
+  input  wire [RunBits-1:0]    run_i,
+  input  wire [SourceBits-1:0] source_i,
+  output logic                 done_o,
+  output logic                 read_valid_o,
+  output logic [31:0]          read_address_o,
+  input  wire                  read_ready_i,
+  input  wire [8*Lanes-1:0]    data_i,
+  input  wire                  room_i,
+  input  wire                  tail_idle_i,
+  output logic                 out_start_o,
+  output logic                 out_valid_o,
+  output logic [32*Lanes-1:0]  sums_o,
+  output logic [64*Lanes-1:0]  constants_o
 );
   `include "fe_run_record.svh"
+  `include "fe_source_record.svh"
   // verilator lint_off UNUSEDSIGNAL
-  run_record_t run;                       // source and sink decode their fields themselves
-  logic        row_end, group_end;        // the ends of rows and groups are of no use here
+  run_record_t    run;                    // the source decodes its fields itself
+  source_record_t source;
+  logic           row_end;
   // verilator lint_on UNUSEDSIGNAL
-  assign run = run_i;
+  assign run    = run_i;
+  assign source = source_i;
+  `include "fe_latencies.svh"
+  localparam int DataStage = 2 + BufferLatency;     // beats: 0 to 2 address, then the memory
+  localparam logic [15:0] Sum = 16'd2, Squares = 16'd3;
 
   // ---- window elements, one per cycle ----
-  logic        issue_q, running_q, last_s, last_element, last_group, all_end, in_bounds;
+  logic        active_q, running_q, issue, hold, last_s, last_element, last_group, all_end, in_bounds, first;
   logic [15:0] r_q, s_q, y_q, x_q, channel_q;
-  logic [31:0] row_q, col_q, address;
+  logic [31:0] row_q, col_q;
 
+  assign hold         = read_valid_o && !read_ready_i;
+  assign first        = r_q == '0 && s_q == '0;
+  assign issue        = active_q && !hold && (!first || room_i);
+  assign out_start_o  = issue && first;
   assign last_s       = s_q + 16'd1 == run.k_cols;
   assign last_element = last_s && r_q + 16'd1 == run.k_rows;
   assign last_group   = channel_q + 16'(Lanes) >= run.out_channels;
 
   always_ff @(posedge clk_i) begin
-    if (issue_q) begin
+    if (issue) begin
       s_q   <= s_q + 16'd1;
       x_q   <= x_q + run.k_x_step;
-      col_q <= col_q + run.k_col_step;
+      col_q <= col_q + source.k_col_step;
       if (last_s) begin
         {s_q, x_q, col_q} <= '0;
         r_q   <= r_q + 16'd1;
         y_q   <= y_q + run.k_y_step;
-        row_q <= row_q + run.k_row_step;
+        row_q <= row_q + source.k_row_step;
       end
       if (last_element) begin
         {r_q, y_q, row_q} <= '0;
@@ -60,49 +80,68 @@ module fe_pool_stage #(
     if (start_i) {r_q, y_q, row_q, s_q, x_q, col_q, channel_q} <= '0;
   end
 
-  fe_source #(.RunBits(RunBits)) u_source (
+  fe_source #(.SourceBits(SourceBits), .RunBits(RunBits)) u_source (
     .clk_i     (clk_i),
     .run_i     (run_i),
+    .sources_i (source_i),
     .load_i    (start_i),
-    .step_i    (issue_q && last_element && last_group),
-    .back_i    (1'b0),
+    .hold_i    (hold),
+    .first_i   (1'b0),
+    .step_i    (issue && last_element && last_group),
+    .leave_i   (1'b0),
     .mark_i    (1'b0),
+    .part_i    (2'd0),
     .k_y_i     (y_q),
     .k_x_i     (x_q),
     .k_row_i   (row_q),
     .k_pixel_i (col_q + 32'(channel_q)),
-    .address_o (address),
+    .address_o (read_address_o),
     .inside_o  (in_bounds),
     .row_end_o (row_end),
     .end_o     (all_end)
   );
 
-  // ---- what travels with an element: 0 address, 1 data, 2 reduced; then the requantiser ----
-  logic [6:0]          busy_q;
-  logic [1:0]          inside_q, first_q;
-  logic [2:0]          last_q;
-  logic [32*Lanes-1:0] reduced_q;
-  logic [8*Lanes-1:0]  out;
-  logic                out_valid;
+  // ---- what travels with an element ----
+  typedef struct packed {
+    logic        first, last, middle;
+    logic [15:0] channel;                 // of lane 0, counted from first_x channels before channel 0
+  } beat_t;
+  logic [18:0]          beat_q [DataStage+1];
+  // verilator lint_off UNUSEDSIGNAL
+  beat_t                beat, data_beat;  // the channel is for LRN alone
+  // verilator lint_on UNUSEDSIGNAL
+  logic [DataStage+1:0] valid_q;
+  logic [1:0]           inside_q;
+  logic                 last_q;
+  logic [32*Lanes-1:0]  reduced_q;
 
-  assign done_o = running_q && !issue_q && busy_q == '0;
+  assign beat.first   = first;
+  assign beat.last    = last_element;
+  assign beat.middle  = s_q == run.first_x;
+  assign beat.channel = channel_q + s_q;
+  assign data_beat    = beat_q[DataStage];
+  assign read_valid_o = valid_q[2] && in_bounds;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      {running_q, issue_q, busy_q, last_q, read_valid_o} <= '0;
+      {running_q, active_q, valid_q, last_q} <= '0;
     end else begin
-      running_q    <= start_i || (running_q && !done_o);
-      issue_q      <= start_i || (issue_q && !(last_element && last_group && all_end));
-      busy_q       <= {busy_q[5:0], issue_q};
-      last_q       <= {last_q[1:0], issue_q && last_element};
-      read_valid_o <= issue_q && in_bounds;
+      running_q <= start_i || (running_q && !done_o);
+      active_q  <= start_i || (active_q && !(issue && last_element && last_group && all_end));
+      if (!hold) valid_q[2:0] <= {valid_q[1:0], issue};
+      valid_q[DataStage+1:3] <= {valid_q[DataStage:3], valid_q[2] && !hold};
+      last_q    <= valid_q[DataStage] && data_beat.last;
     end
   end
 
   always_ff @(posedge clk_i) begin
-    read_address_o <= address;
-    inside_q       <= {inside_q[0], in_bounds};
-    first_q        <= {first_q[0], r_q == '0 && s_q == '0};
+    if (!hold) begin
+      beat_q[0] <= beat;
+      beat_q[1] <= beat_q[0];
+      beat_q[2] <= beat_q[1];
+    end
+    for (int i = 3; i <= DataStage; i++) beat_q[i] <= beat_q[i-1];
+    inside_q <= {inside_q[0], in_bounds};
   end
 
   for (genvar i = 0; i < Lanes; i++) begin : gen_lane
@@ -111,39 +150,85 @@ module fe_pool_stage #(
     assign element = 32'($signed(inside_q[1] ? data_i[8*i+:8] : run.pad_value[7:0]));
     assign so_far  = $signed(reduced_q[32*i+:32]);
 
-    always_ff @(posedge clk_i) begin
-      if (busy_q[1]) begin
-        if (first_q[1])             reduced_q[32*i+:32] <= element;
-        else if (run.op == 16'd2)   reduced_q[32*i+:32] <= so_far + element;
-        else if (element > so_far)  reduced_q[32*i+:32] <= element;
+    if (HasLrn) begin : gen_squares
+      logic signed [9:0]  distance;
+      logic        [19:0] square;
+      logic        [15:0] channel;
+      logic               counts;
+
+      assign channel  = data_beat.channel + 16'(i);
+      assign counts   = channel >= run.first_x && channel < run.first_x + run.out_channels;
+      assign distance = counts ? 10'(element) - 10'(run.pad_value) : 10'sd0;
+      assign square   = 20'(distance * distance);
+
+      always_ff @(posedge clk_i) begin
+        if (valid_q[DataStage]) begin
+          if (run.op == Squares)      reduced_q[32*i+:32] <= (data_beat.first ? 32'd0 : so_far) + 32'(square);
+          else if (data_beat.first)   reduced_q[32*i+:32] <= element;
+          else if (run.op == Sum)     reduced_q[32*i+:32] <= so_far + element;
+          else if (element > so_far)  reduced_q[32*i+:32] <= element;
+        end
+      end
+    end else begin : gen_plain
+      always_ff @(posedge clk_i) begin
+        if (valid_q[DataStage]) begin
+          if (data_beat.first)        reduced_q[32*i+:32] <= element;
+          else if (run.op == Sum)     reduced_q[32*i+:32] <= so_far + element;
+          else if (element > so_far)  reduced_q[32*i+:32] <= element;
+        end
       end
     end
   end
 
-  fe_requantise #(.Lanes(Lanes)) u_requantise (
-    .clk_i       (clk_i),
-    .rst_ni      (rst_ni),
-    .valid_i     (last_q[2]),
-    .sum_i       (reduced_q),
-    .constants_i ({Lanes{run.shift[7:0], run.multiplier[23:0], run.bias}}),
-    .zero_i      (run.out_zero),
-    .min_i       (run.clamp_min),
-    .max_i       (run.clamp_max),
-    .valid_o     (out_valid),
-    .data_o      (out)
-  );
+  logic lrn_busy;
 
-  fe_sink #(.Lanes(Lanes), .PixelFirst(1'b0), .RunBits(RunBits)) u_sink (
-    .clk_i           (clk_i),
-    .run_i           (run_i),
-    .load_i          (start_i),
-    .valid_i         (out_valid),
-    .data_i          (out),
-    .write_valid_o   (write_valid_o),
-    .write_address_o (write_address_o),
-    .write_bytes_o   (write_bytes_o),
-    .write_data_o    (write_data_o),
-    .group_end_o     (group_end)
-  );
+  if (HasLrn) begin : gen_lrn
+    localparam int LrnLatency = 15;       // of fe_lrn
+    logic                  normalises, lrn_valid;
+    logic [8*Lanes-1:0]    middle_q;
+    logic [8*Lanes-1:0]    delayed_q [LrnLatency];
+    logic [LrnLatency-1:0] busy_q;
+    logic [8*Lanes-1:0]    shift;
+    logic [24*Lanes-1:0]   squares, multiplier;
+
+    assign normalises = run.op == Squares;
+    assign lrn_busy   = |busy_q;
+
+    always_ff @(posedge clk_i) begin
+      if (!rst_ni) busy_q <= '0;
+      else         busy_q <= {busy_q[LrnLatency-2:0], last_q && normalises};
+      if (valid_q[DataStage] && data_beat.middle) middle_q <= data_i;
+      delayed_q[0] <= middle_q;
+      for (int i = 1; i < LrnLatency; i++) delayed_q[i] <= delayed_q[i-1];
+    end
+
+    fe_lrn #(.Lanes(Lanes)) u_lrn (
+      .clk_i        (clk_i),
+      .rst_ni       (rst_ni),
+      .valid_i      (last_q && normalises),
+      .sum_i        (squares),
+      .offset_i     ({run.first_col[7:0], run.w_base}),
+      .beta_i       (run.passes),
+      .gain_i       (run.first_row),
+      .valid_o      (lrn_valid),
+      .shift_o      (shift),
+      .multiplier_o (multiplier)
+    );
+
+    assign out_valid_o = normalises ? lrn_valid : last_q;
+    for (genvar i = 0; i < Lanes; i++) begin : gen_lane
+      assign squares[24*i+:24]      = reduced_q[32*i+:24];
+      assign sums_o[32*i+:32]       = normalises ? 32'($signed(delayed_q[LrnLatency-1][8*i+:8])) : reduced_q[32*i+:32];
+      assign constants_o[64*i+:64]  = {normalises ? {shift[8*i+:8], multiplier[24*i+:24]} : {run.shift[7:0], run.multiplier[23:0]},
+                                       run.bias};
+    end
+  end else begin : gen_no_lrn
+    assign lrn_busy    = 1'b0;
+    assign out_valid_o = last_q;
+    assign sums_o      = reduced_q;
+    assign constants_o = {Lanes{run.shift[7:0], run.multiplier[23:0], run.bias}};
+  end
+
+  assign done_o = running_q && !active_q && valid_q == '0 && !lrn_busy && tail_idle_i;
 endmodule
 `default_nettype wire

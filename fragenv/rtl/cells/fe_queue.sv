@@ -1,7 +1,8 @@
 // fe_queue - a unit's command queue: holds records and releases each when its waits are over.
 //
 // Filling   : word_valid_i writes one 64-bit word of the record being filled; it moves where
-//             word_ready_o is 1 too; word_last_i completes the record.
+//             word_ready_o is 1 too; word_last_i completes the record. One that is never completed,
+//             because the sequencer found it damaged, is never released.
 // Release   : start_o is 1 for one cycle when the head record's waits are met and the unit is idle;
 //             record_o (without its waits) is stable from then until done_i, which frees the entry and
 //             counts, unless the record says that its command goes on (Counted = 1: field "counts").
