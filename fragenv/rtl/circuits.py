@@ -13,7 +13,8 @@ from fragenv.schedule.simulate import simulate
 
 #: fragments that fit the bits of a BIND record
 MAX_CIRCUITS = 16
-_WINDOW_STAGES = frozenset({Stage.POOL, Stage.ADD, Stage.LRN})
+#: stages that need window operations
+WINDOW_STAGES = frozenset({Stage.POOL, Stage.ADD, Stage.LRN})
 DMA_UNIT, CONFIG_UNIT, FIRST_CIRCUIT_UNIT = 0, 1, 2
 
 
@@ -89,7 +90,7 @@ def assign_circuits(problem: Problem, program: Program) -> Circuits:
         over = {of_instance[i] for i in of_instance if bound[i] < start and last.get(i, 0) <= start}
         in_use = {of_instance[i] for i in of_instance if bound[i] <= start < last.get(i, 0)}
         evicted[command_id] = sum(1 << c for c in over - in_use - {of_instance[instance]})
-    windows = {i for i, f in enumerate(fragments) if set(f.stages) & _WINDOW_STAGES}
+    windows = {i for i, f in enumerate(fragments) if set(f.stages) & WINDOW_STAGES}
     parts = 1
     for command in program.commands:
         if command.kind is CommandKind.RUN:
