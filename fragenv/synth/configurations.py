@@ -7,7 +7,6 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fragenv.hardware.chip import Chip
 from fragenv.hardware.fragment import Fragment, Stage
@@ -45,6 +44,7 @@ def configurations(folder: Path) -> list[Configuration]:
     top = files[f"{TOP_NAME}.sv"]
     fragments = [_fragment(name) for name in manifest["units"][FIRST_CIRCUIT_UNIT:]]
     chip = Chip(**manifest["chip"])
+    settings = [d.parameters for d in fragments_of(top).values()]
     data = (folder / "program.bin").read_bytes()
     words = struct.unpack(f"<{len(data) // 8}Q", data)
     units = len(manifest["units"])
@@ -52,7 +52,10 @@ def configurations(folder: Path) -> list[Configuration]:
     for bound in _bound_together(words, units, _power_up(top)):
         together = tuple(i for i in range(len(fragments)) if bound >> i & 1)
         chosen = tuple(fragments[i] for i in together)
-        found.append(Configuration(together, chosen, _top(chip, manifest, chosen)))
+        windows = [n for n, i in enumerate(together) if settings[i]["HasPool"]]
+        title = f"network '{manifest['network']}': {' and '.join(f.key for f in chosen)}"
+        text = top_of(chip, chosen, title, windows, int(settings[0]["Parts"]))
+        found.append(Configuration(together, chosen, text))
     return found
 
 
@@ -83,19 +86,26 @@ def fragments_of(top: str) -> dict[str, Design]:
 
 
 def top_of(
-    chip: Chip, fragments: Iterable[Fragment], title: str = "synthesis", parts: int = 1
+    chip: Chip,
+    fragments: Iterable[Fragment],
+    title: str = "synthesis",
+    windows: Iterable[int] | None = None,
+    parts: int = 1,
 ) -> str:
-    """A top module that binds the fragments from power-up on; ``parts`` sources per RUN."""
+    """A top module that binds the fragments from power-up on.
+
+    Args:
+        chip: whose shell it is.
+        fragments: all its circuits.
+        title: for the head of the text.
+        windows: circuits with window operations; by default those whose stages have some.
+        parts: sources that a record has room for.
+    """
     chosen = tuple(fragments)
-    circuits = Circuits(
-        fragments=chosen,
-        of_instance={},
-        power_up=(1 << len(chosen)) - 1,
-        windows=frozenset(i for i, f in enumerate(chosen) if set(f.stages) & WINDOW_STAGES),
-        parts=parts,
-        evicted={},
-    )
-    return top_module(chip, circuits, title)
+    if windows is None:
+        windows = (i for i, f in enumerate(chosen) if WINDOW_STAGES & set(f.stages))
+    bound = (1 << len(chosen)) - 1
+    return top_module(chip, Circuits(chosen, {}, bound, frozenset(windows), parts, {}), title)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +129,6 @@ def shell_of(top: str) -> Shell:
         tuple(int(v) for v in reversed(re.findall(r"16'd(\d+)", m[1]))) for m in (reads, writes)
     ]
     return Shell(int(capacity[1]), widths[0], widths[1], len(fragments_of(top)))
-
-
-def _top(chip: Chip, manifest: Mapping[str, Any], fragments: tuple[Fragment, ...]) -> str:
-    names = " and ".join(f.key for f in fragments)
-    title = f"network '{manifest['network']}': {names}"
-    return top_of(chip, fragments, title, manifest["parts"])
 
 
 def _fragment(name: str) -> Fragment:

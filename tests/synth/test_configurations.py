@@ -20,7 +20,7 @@ UNITS = 5
 
 
 def _record(unit: int, words: list[int]) -> list[int]:
-    return [isa.header(unit, len(words)), *words]
+    return [isa.header(unit, words), *words]
 
 
 def _bind(fragment: int, evicted: int) -> list[int]:

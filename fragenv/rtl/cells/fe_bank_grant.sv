@@ -16,11 +16,19 @@ module fe_bank_grant #(
   output logic [Ports-1:0]       ready_o,     // the port has all its banks
   output logic [Banks*Ports-1:0] has_o        // banks that the port has of those that it wants
 );
-  logic [15:0] first_q;                       // the port that comes first
+  logic [15:0]            first_q, first;      // the port that comes first; in the next cycle
+  logic [Ports*Ports-1:0] before_q;            // bit Ports*p+q: port q comes before port p
+
+  assign first = !rst_ni || first_q == 16'(Ports - 1) ? '0 : first_q + 16'd1;
 
   always_ff @(posedge clk_i) begin
-    if (!rst_ni) first_q <= '0;
-    else         first_q <= first_q == 16'(Ports - 1) ? '0 : first_q + 16'd1;
+    first_q <= first;
+    for (int p = 0; p < Ports; p++) begin
+      for (int q = 0; q < Ports; q++) begin
+        // the turn that begins at the first port meets q earlier than p
+        before_q[Ports*p+q] <= q < p ? !(first > 16'(q) && first <= 16'(p)) : first > 16'(p) && first <= 16'(q);
+      end
+    end
   end
 
   for (genvar p = 0; p < Ports; p++) begin : gen_port
@@ -29,10 +37,7 @@ module fe_bank_grant #(
     always_comb begin
       taken = '0;
       for (int q = 0; q < Ports; q++) begin
-        // q comes before p where the turn from first_q on meets q earlier
-        if (q != p && valid_i[q] && ((q < p) != (first_q > 16'(q < p ? q : p) && first_q <= 16'(q < p ? p : q)))) begin
-          taken = taken | wants_i[Banks*q+:Banks];
-        end
+        if (valid_i[q] && before_q[Ports*p+q]) taken = taken | wants_i[Banks*q+:Banks];
       end
     end
     assign has_o[Banks*p+:Banks] = wants_i[Banks*p+:Banks] & ~taken;

@@ -60,20 +60,29 @@ module fe_requantise #(
       if (moved_q > 19'(max_i)) limited = max_i[7:0];
     end
 
+    // a stage stands still where nothing moves into it
     always_ff @(posedge clk_i) begin
-      biased_q     <= $signed(sum_i[32*i+:32]) + $signed(constants_i[64*i+:32]);
-      multiplier_q <= constants_i[64*i+32+:24];
-      shift_q      <= constants_i[64*i+56+:6];
-      upper_q      <= 40'($signed(biased_q[31:16]) * $signed({1'b0, multiplier_q}));
-      lower_q      <= 40'(biased_q[15:0]) * 40'(multiplier_q);
-      shift_q2     <= shift_q;
-      product_q    <= (56'(upper_q) <<< 16) + 56'($signed({1'b0, lower_q}));
-      shift_q3     <= shift_q2;
-      coarse_q     <= $signed({product_q, 1'b0}) >>> {shift_q3[5:3], 3'b000};
-      shift_q4     <= shift_q3[2:0];
-      doubled_q    <= fine[56:18] == {39{fine[56]}} ? fine[18:0] : {fine[56], {18{~fine[56]}}};
-      moved_q      <= 19'((20'(doubled_q) + 20'($signed({zero_i, 1'b1}))) >>> 1);
-      data_o[8*i+:8] <= limited;
+      if (valid_i) begin
+        biased_q     <= $signed(sum_i[32*i+:32]) + $signed(constants_i[64*i+:32]);
+        multiplier_q <= constants_i[64*i+32+:24];
+        shift_q      <= constants_i[64*i+56+:6];
+      end
+      if (valid_q[0]) begin
+        upper_q  <= 40'($signed(biased_q[31:16]) * $signed({1'b0, multiplier_q}));
+        lower_q  <= 40'(biased_q[15:0]) * 40'(multiplier_q);
+        shift_q2 <= shift_q;
+      end
+      if (valid_q[1]) begin
+        product_q <= (56'(upper_q) <<< 16) + 56'($signed({1'b0, lower_q}));
+        shift_q3  <= shift_q2;
+      end
+      if (valid_q[2]) begin
+        coarse_q <= $signed({product_q, 1'b0}) >>> {shift_q3[5:3], 3'b000};
+        shift_q4 <= shift_q3[2:0];
+      end
+      if (valid_q[3]) doubled_q <= fine[56:18] == {39{fine[56]}} ? fine[18:0] : {fine[56], {18{~fine[56]}}};
+      if (valid_q[4]) moved_q   <= 19'((20'(doubled_q) + 20'($signed({zero_i, 1'b1}))) >>> 1);
+      if (valid_q[5]) data_o[8*i+:8] <= limited;
     end
   end
 endmodule
