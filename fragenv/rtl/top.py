@@ -113,6 +113,7 @@ module {top} #(
     .Readers    (Readers),
     .Writers    (Writers),
     .MaxBytes   (MaxBytes),
+    .Urgent     ({readers}'b{urgent}),
     .ReadBytes  ({{{read_bytes}}}),
     .WriteBytes ({{{write_bytes}}})
   ) u_buffer (
@@ -276,6 +277,7 @@ def top_module(chip: Chip, circuits: Circuits, title: str) -> str:
         writers=len(writers),
         circuits=len(fragments),
         buffer_bytes=chip.buffer_bytes,
+        urgent="".join("01"[port in ports.urgent] for port in reversed(range(len(readers)))),
         read_bytes=_widths(readers),
         write_bytes=_widths(writers),
     )
@@ -302,9 +304,13 @@ class _Ports:
 
     def __init__(self, widths: list[int]) -> None:
         self.widths = widths
+        #: those whose waiting stops a whole circuit
+        self.urgent: set[int] = set()
 
-    def add(self, width: int) -> int:
+    def add(self, width: int, urgent: bool = False) -> int:
         self.widths.append(width)
+        if urgent:
+            self.urgent.add(len(self.widths) - 1)
         return len(self.widths) - 1
 
 
@@ -342,7 +348,7 @@ def _circuit(circuits: Circuits, index: int, ports: _Ports) -> str:
         lrn=f"1'b{int(Stage.LRN in fragment.stages)}",
         residual=f"1'b{int(adds)}",
         pixels=ACC_PIXELS,
-        x=ports.add(x_lanes),
+        x=ports.add(x_lanes, urgent=True),
         x_bits=8 * x_lanes,
         weights=port("w", fragment.has_array),
         added=port("r", adds),
