@@ -15,14 +15,18 @@ ACC_PIXELS = 256
 #: requantisation constants of an output channel (int32 bias, 24-bit multiplier, shift), which
 #: precede the weights of its group in DRAM
 CONSTANT_BYTES = 8
-#: cycles from the sequencer's release of a RUN to the first beat (constants included), and from the
-#: last to its token
-RUN_OVERHEAD_CYCLES = 20
-#: the same of a pool, which follows the array or stands alone, and of every other vector operation
-POOL_OVERHEAD_CYCLES = 9
-#: what an addition adds to either, and a normalisation
+#: cycles from the release of an array's RUN to its first row of weights, and from the last sum to
+#: the end; a RUN that begins an output group reads ``CONSTANT_BYTES`` rows of constants first
+RUN_OVERHEAD_CYCLES = 11
+#: from the last sum to the last byte written, where a RUN ends with an output group
+DRAIN_OVERHEAD_CYCLES = 8
+#: of a pool, which follows the array or stands alone, and of every other vector operation
+POOL_OVERHEAD_CYCLES = 15
+#: what an addition adds to either, what its first fetch adds to a vector operation, and what a
+#: normalisation adds
 RESIDUAL_OVERHEAD_CYCLES = 5
-LRN_OVERHEAD_CYCLES = 9
+FETCH_OVERHEAD_CYCLES = 5
+LRN_OVERHEAD_CYCLES = 15
 #: cycles from the sequencer's release of a transfer to its first beat, beside the DRAM's latency
 DMA_OVERHEAD_CYCLES = 2
 
@@ -73,7 +77,9 @@ def array_cycles(
     beats = full * max(pixels, lanes_in) + (max(rest, lanes_in) if rest else 0)
     last = rest or pixels
     stall = max(0, CONSTANT_BYTES - max(0, last - lanes_in))
-    return lanes_in + blocks * beats + (groups - 1) * stall + (last if drains else 0)
+    # nothing is shifted in behind the last block
+    cycles = lanes_in + blocks * beats - max(0, lanes_in - last) + (groups - 1) * stall
+    return cycles + (last if drains else 0)
 
 
 def vector_cycles(elements: int, window: int) -> int:

@@ -12,7 +12,12 @@ import agents.heuristics  # noqa: F401 - registers the schedulers
 from agents.scheduler import SCHEDULERS, Budget
 from fragenv.hardware.chip import Chip
 from fragenv.hardware.fragment import Fragment, Stage
-from fragenv.hardware.timing import CONSTANT_BYTES, DMA_OVERHEAD_CYCLES, RUN_OVERHEAD_CYCLES
+from fragenv.hardware.timing import (
+    CONSTANT_BYTES,
+    DMA_OVERHEAD_CYCLES,
+    DRAIN_OVERHEAD_CYCLES,
+    RUN_OVERHEAD_CYCLES,
+)
 from fragenv.models import zoo
 from fragenv.schedule.problem import Problem
 from fragenv.schedule.shape import TaskShape, Window, task_shape
@@ -48,7 +53,8 @@ def constants(shapes: list[TaskShape]) -> int:
 def without_overheads(shapes: list[TaskShape], tilings: list[Tiling]) -> float:
     """Cycles less what the published model does not have: a fixed cost per command, and the
     requantisation constants."""
-    fixed = sum(t.steps * (RUN_OVERHEAD_CYCLES + DMA_OVERHEAD_CYCLES) for t in tilings)
+    of_run = RUN_OVERHEAD_CYCLES + CONSTANT_BYTES + DRAIN_OVERHEAD_CYCLES
+    fixed = sum(t.steps * (of_run + DMA_OVERHEAD_CYCLES) for t in tilings)
     moved = constants(shapes) / PORT.bytes_per_cycle
     return sum(t.latency_cycles for t in tilings) - fixed - moved
 
