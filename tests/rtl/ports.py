@@ -79,7 +79,12 @@ class Ports:
         self.cell, self.memory, self.readers, self.writer = cell, memory, readers, writer
         self.random = random.Random(seed)
         self.written = np.zeros(len(memory), bool)
-        self.cycle = 0
+        self.cycle = self.moved = 0
+
+    @property
+    def stuck(self) -> bool:
+        """Nothing has moved for longer than any stall lasts."""
+        return self.cycle - self.moved > 2000
 
     def settle(self, **inputs: int) -> None:
         """The first half of a cycle: inputs are set, outputs follow, what is ready moves."""
@@ -121,6 +126,7 @@ class Ports:
         if moves and address is not None:
             assert address < len(self.memory), f"{port.name} reads byte {address}"
             port.coming[self.cycle + LATENCY] = address
+            self.moved = self.cycle
 
     def _write(self, port: Writer, moves: bool) -> None:
         get = self.cell.get
@@ -136,5 +142,6 @@ class Ports:
             place = slice(address, address + count)
             assert not self.written[place].any(), f"bytes {place} are written twice"
             self.written[place] = True
+            self.moved = self.cycle
             whole = data.to_bytes(port.bytes, "little")
             self.memory[place] = np.frombuffer(whole[:count], np.uint8)

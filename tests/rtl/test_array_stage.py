@@ -55,7 +55,7 @@ class Stage:
         idle_after = chance.randrange(10)
         ports.settle(start_i=1, tail_idle_i=0, room_i=0)
         ports.tick()
-        for _ in range(30000):
+        while not ports.stuck:
             idle_after -= len(result) == count
             idle = idle_after < 0  # the tail needs some cycles after the last output
             ports.settle(start_i=0, tail_idle_i=int(idle), room_i=int(chance.random() < room))
@@ -70,7 +70,7 @@ class Stage:
             if done:
                 assert len(result) == count
                 return result
-        raise AssertionError(f"no end; {len(result)} of {count} outputs have come")
+        raise AssertionError(f"it is stuck; {len(result)} of {count} outputs have come")
 
 
 def expected(run: Run) -> list[tuple[list[int], list[int]]]:

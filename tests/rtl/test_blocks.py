@@ -142,8 +142,8 @@ class User:
         self.waiting = self.in_use = 0  # weight rows; sets of constants that are no longer needed
         self.sets = 0  # sets of constants begun and not given back
 
-    def follow(self, passes: int) -> tuple[list[Row], list[Described]]:
-        """One RUN of ``passes`` blocks: what came, in its order."""
+    def follow(self) -> tuple[list[Row], list[Described]]:
+        """One RUN: what came, in its order."""
         ports, cell, reader = self.ports, self.ports.cell, self.ports.readers[0]
         haste = float(self.rng.choice([0.1, 0.5, 1.0]))
         rows: list[Row] = []
@@ -151,7 +151,7 @@ class User:
         quiet = 0
         ports.settle(start_i=1, block_taken_i=0, shifted_i=0, group_done_i=0)
         ports.tick()
-        for _ in range(400 + 600 * passes):
+        while not ports.stuck:
             chance = self.rng.random(3) < haste
             done, shifted = bool(self.in_use and chance[0]), bool(self.waiting and chance[1])
             ports.settle(start_i=0, block_taken_i=0, shifted_i=int(shifted), group_done_i=int(done))
@@ -203,7 +203,7 @@ def test_blocks__reads_the_stream_in_order_under_stalls(
             cell.set(run_i=record(isa.RUN_FIELDS, fields), sources_i=sources_record(sources))
             cell.set(depthwise_i=int(convolution.depthwise))
             rows, blocks = expected.follow(run, sources)
-            seen_rows, seen_blocks = user.follow(fields["passes"])
+            seen_rows, seen_blocks = user.follow()
             assert seen_blocks == blocks
             assert [_cut(row, want) for row, want in zip(seen_rows, rows, strict=True)] == rows
 
