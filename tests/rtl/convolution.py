@@ -58,17 +58,6 @@ class Convolution:
             result[..., channel] = (x * weights).sum(axis=(3, 4, 5))
         return result
 
-    def outputs(self) -> Array:
-        """The requantised sums between -128 and 127."""
-        result = np.zeros((*self.sums().shape,), np.int64)
-        for index, total in np.ndenumerate(self.sums()):
-            channel = index[-1]
-            product = (int(total) + int(self.bias[channel])) * int(self.multiplier[channel])
-            shift = int(self.shift[channel])
-            rounded = (product + (1 << shift >> 1)) >> shift
-            result[index] = max(-128, min(127, rounded))
-        return result
-
     def constants(self, channel: int) -> int:
         """The 64 bits of an output channel."""
         multiplier, shift = int(self.multiplier[channel]), int(self.shift[channel])
@@ -189,8 +178,6 @@ class Run:
         return convolution.windows.run_fields() | {
             "op": isa.OP_DEPTHWISE if convolution.depthwise else isa.OP_MAC,
             "pad_value": convolution.pad,
-            "clamp_min": -128,
-            "clamp_max": 127,
             "tile_pixels": self.tile_pixels,
             "tiles": self.tiles,
             "tile_row_end": int(self.tile_row_end),

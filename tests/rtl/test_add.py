@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from additions import added, random_addition
+from arithmetic import added, random_addition
 from cell import Cell, pack, unpack
 from windows import RESIDUAL_BITS, record
 

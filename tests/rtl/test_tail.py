@@ -6,7 +6,7 @@ from collections import deque
 
 import numpy as np
 import pytest
-from additions import added, random_addition
+from arithmetic import added, random_addition, random_limits, requantised
 from cell import Cell, pack
 from ports import Ports, Reader, Writer
 from test_places import groups_of
@@ -23,14 +23,6 @@ from windows import (
 from fragenv.rtl import isa
 
 pytestmark = pytest.mark.rtl
-
-
-def requantised(total: int, constants: int, fields: dict[str, int]) -> int:
-    """One output of the requantiser from its sum and its 64 bits of constants."""
-    bias = (constants & 0xFFFFFFFF ^ 1 << 31) - (1 << 31)
-    multiplier, shift = constants >> 32 & 0xFFFFFF, constants >> 56
-    rounded = ((total + bias) * multiplier + (1 << shift >> 1)) >> shift
-    return max(fields["clamp_min"], min(fields["clamp_max"], rounded + fields["out_zero"]))
 
 
 def _feed(
@@ -99,8 +91,7 @@ def test_tail__writes_what_arrives(lanes: int, has_residual: bool) -> None:
                 (-(2**20), 2**23, 34), (2**20, 2**24, 40), (max(1, total), 3)
             )
         ]
-        fields = {"clamp_min": int(rng.integers(-128, 0)), "clamp_max": int(rng.integers(0, 128))}
-        fields |= {"out_zero": int(rng.integers(-50, 50)), "done_channels": total}
+        fields = random_limits(rng) | {"done_channels": total}
         fields |= {"first_left": max(1, total), "group_channels": max(1, total)}
         addition = random_addition(rng) | {"on": int(has_residual and case % 3 > 0)}
         expected = np.zeros(shape, np.int64)

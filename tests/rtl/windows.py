@@ -208,5 +208,19 @@ def random_windows(rng: np.random.Generator, largest: int = 4, kernel: int = 3) 
     return Windows(frames, in_rows, in_cols, size, stride, padding, dilation, rows, cols)
 
 
+def random_windows_over(rng: np.random.Generator, frames: int, rows: int, cols: int) -> Windows:
+    """All windows of some kind over an input of that size."""
+
+    def axis(inputs: int) -> tuple[int, int, int, int, Pair]:
+        size = int(rng.integers(1, min(3, inputs) + 1))
+        dilation = int(rng.integers(1, 3)) if 2 * (size - 1) <= inputs else 1
+        stride, extent = int(rng.integers(1, 3)), (size - 1) * dilation + 1
+        padding = int(rng.integers(-((inputs - extent) // 2) if extent > inputs else 0, 2))
+        return size, stride, padding, dilation, (0, (inputs + 2 * padding - extent) // stride + 1)
+
+    size, stride, padding, dilation, ends = zip(axis(rows), axis(cols), strict=True)
+    return Windows(frames, rows, cols, size, stride, padding, dilation, *ends)
+
+
 def random_tensor(rng: np.random.Generator, windows: Windows, channels: int) -> Array:
     return rng.integers(-128, 128, (windows.frames, windows.in_rows, windows.in_cols, channels))

@@ -1,4 +1,4 @@
-"""Additions of int8 tensors of different scales, in plain integers."""
+"""What follows every stage, in plain integers: requantisation and addition."""
 
 from __future__ import annotations
 
@@ -31,3 +31,21 @@ def added(fields: dict[str, int], a: int, b: int) -> int:
     shift = fields["shift"]
     rounded = (total + (1 << shift >> 1)) >> shift
     return max(fields["clamp_min"], min(fields["clamp_max"], rounded + fields["out_zero"]))
+
+
+def requantised(total: int, constants: int, fields: dict[str, int]) -> int:
+    """One output of the requantiser, from its sum, its 64 bits of constants and the run's zero
+    point and limits."""
+    bias = (constants & 0xFFFFFFFF ^ 1 << 31) - (1 << 31)
+    multiplier, shift = constants >> 32 & 0xFFFFFF, constants >> 56
+    rounded = ((total + bias) * multiplier + (1 << shift >> 1)) >> shift
+    return max(fields["clamp_min"], min(fields["clamp_max"], rounded + fields["out_zero"]))
+
+
+def random_limits(rng: np.random.Generator) -> dict[str, int]:
+    """Zero point and limits of a run."""
+    return {
+        "clamp_min": int(rng.integers(-128, 0)),
+        "clamp_max": int(rng.integers(0, 128)),
+        "out_zero": int(rng.integers(-50, 50)),
+    }
