@@ -97,7 +97,7 @@ def test_array_stage__convolutions_under_stalls(
     stage = Stage(Lanes(lanes_in, lanes_out), parts, depthwise)
     rng = np.random.default_rng(lanes_in)
     kinds = ["plain", "grouped", *["depthwise"] * depthwise, *["parts"] * (parts > 1)]
-    for case in range(28):
+    for case in range(100):
         most = int(rng.choice([5, 2 * lanes_in]))
         convolution = random_convolution(rng, kinds[case % len(kinds)], parts, most)
         space = Space(120000, rng)
