@@ -58,16 +58,19 @@ class Stage:
         while not ports.stuck:
             idle_after -= len(result) == count
             idle = idle_after < 0  # the tail needs some cycles after the last output
-            ports.settle(start_i=0, tail_idle_i=int(idle), room_i=int(chance.random() < room))
+            ready = chance.random() < room
+            ports.settle(start_i=0, tail_idle_i=int(idle), room_i=int(ready))
             assert cell.get("out_valid_o") == int(started)
             if started:
                 sums = unpack(cell.get("sums_o"), 32, self.lanes.outputs)
                 constants = unpack(cell.get("constants_o"), 64, self.lanes.outputs, signed=False)
                 result.append((sums, constants))
             started = bool(cell.get("out_start_o"))
+            assert ready or not started
             done = cell.get("done_o")
             ports.tick()
             if done:
+                assert idle
                 assert len(result) == count
                 return result
         raise AssertionError(f"it is stuck; {len(result)} of {count} outputs have come")

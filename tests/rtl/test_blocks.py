@@ -145,7 +145,7 @@ class User:
     def follow(self) -> tuple[list[Row], list[Described]]:
         """One RUN: what came, in its order."""
         ports, cell, reader = self.ports, self.ports.cell, self.ports.readers[0]
-        haste = float(self.rng.choice([0.1, 0.5, 1.0]))
+        haste = self.rng.choice([0.03, 0.3, 1.0], 3)
         rows: list[Row] = []
         blocks: list[Described] = []
         quiet = 0

@@ -67,16 +67,20 @@ class Stage:
         while not ports.stuck:
             idle_after -= len(result) == count
             idle = idle_after < 0  # the tail needs some cycles after the last output
-            ports.settle(start_i=0, tail_idle_i=int(idle), room_i=int(chance.random() < room))
+            ready = chance.random() < room
+            ports.settle(start_i=0, tail_idle_i=int(idle), room_i=int(ready))
             if cell.get("out_valid_o"):
                 sums = unpack(cell.get("sums_o"), 32, self.lanes)
                 constants = unpack(cell.get("constants_o"), 64, self.lanes, signed=False)
                 result.append((sums, constants))
                 assert len(result) <= started
-            started += cell.get("out_start_o")
+            if cell.get("out_start_o"):
+                assert ready
+                started += 1
             done = cell.get("done_o")
             ports.tick()
             if done:
+                assert idle
                 assert len(result) == started == count
                 return result
         raise AssertionError(f"it is stuck; {len(result)} of {count} outputs have come")

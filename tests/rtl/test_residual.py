@@ -57,17 +57,16 @@ def test_residual__in_the_order_of_the_outputs_under_stalls(lanes: int) -> None:
         ports.tick()
         reserved = popped = 0
         while not ports.stuck and popped < len(expected) and (on or ports.cycle < 50):
-            # an output arrives some cycles after it was started
             chance = rng.random(2) < haste
+            ports.settle(load_i=0, reserve_i=0, pop_i=0)
+            reserve = cell.get("room_o") and chance[0]
+            reserved += reserve
             pop = popped < reserved and chance[1]
-            ports.settle(load_i=0, reserve_i=0, pop_i=int(pop))
             if pop:
                 data = cell.get("data_o").to_bytes(lanes, "little")
                 assert data[: len(expected[popped])] == expected[popped]
                 popped += 1
-            reserve = cell.get("room_o") and chance[0]
-            reserved += reserve
-            cell.set(reserve_i=int(reserve))
+            cell.set(reserve_i=int(reserve), pop_i=int(pop))
             ports.tick()
         assert reserved == popped == (len(expected) if on else 0)
         for _ in range(5):  # no room beyond the end

@@ -99,7 +99,7 @@ def test_walker__visits_the_pixels_of_all_parts_and_returns_to_marks() -> None:
                 marked += marks
                 if leave and not marks:  # the other parts follow to the same pixel
                     _follow(cell, sources, part, mark, after, len(order), kept, rng)
-    assert marked > 100
+    assert marked > 20
 
 
 def _follow(
