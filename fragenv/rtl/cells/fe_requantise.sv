@@ -45,13 +45,25 @@ module fe_requantise #(
     logic        [39:0] lower_q;
     logic signed [55:0] product_q;
     // 4, 5: twice the quotient, so that its last bit is the first after the point, within 19 bits: what
-    // does not fit is beyond the limits whatever the zero point is
-    logic signed [56:0] coarse_q, fine;
+    // does not fit is beyond the limits whatever the zero point is. 4 moves by eights and keeps the 26 bits
+    // that 5 may need, and whether the others are but the sign; 5 moves by ones.
+    logic signed [56:0] doubled;
+    logic        [7:0]  same;
+    logic signed [25:0] coarse_q, fine;
+    logic               sign_q, fits_q;
     logic signed [18:0] doubled_q;
     // 6: rounded and moved to the zero point; 7: limited
     logic signed [18:0] moved_q;
     logic        [7:0]  limited;
 
+    assign doubled = {product_q, 1'b0};
+    for (genvar k = 0; k < 8; k++) begin : gen_eight
+      if (25 + 8 * k < 56) begin : gen_some
+        assign same[k] = doubled[56:25+8*k] == {32 - 8 * k{doubled[56]}};
+      end else begin : gen_none
+        assign same[k] = 1'b1;
+      end
+    end
     assign fine = coarse_q >>> shift_q4;
 
     always_comb begin
@@ -77,10 +89,14 @@ module fe_requantise #(
         shift_q3  <= shift_q2;
       end
       if (valid_q[2]) begin
-        coarse_q <= $signed({product_q, 1'b0}) >>> {shift_q3[5:3], 3'b000};
+        coarse_q <= 26'(doubled >>> {shift_q3[5:3], 3'b000});
+        sign_q   <= doubled[56];
+        fits_q   <= same[shift_q3[5:3]];
         shift_q4 <= shift_q3[2:0];
       end
-      if (valid_q[3]) doubled_q <= fine[56:18] == {39{fine[56]}} ? fine[18:0] : {fine[56], {18{~fine[56]}}};
+      if (valid_q[3]) begin
+        doubled_q <= fits_q && fine[25:18] == {8{sign_q}} ? fine[18:0] : {sign_q, {18{~sign_q}}};
+      end
       if (valid_q[4]) moved_q   <= 19'((20'(doubled_q) + 20'($signed({zero_i, 1'b1}))) >>> 1);
       if (valid_q[5]) data_o[8*i+:8] <= limited;
     end
