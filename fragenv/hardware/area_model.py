@@ -21,6 +21,11 @@ Coefficients = Mapping[str, Mapping[str, float]]
 _ON_ARRAY = frozenset({"mac", "depthwise"})
 #: rows of a bank of the buffer that one block RAM holds, 32 bits wide
 _BLOCK_ROWS, _BLOCK_ROW_BYTES = 512, 4
+#: bits of a row of a block RAM where no bytes are enabled: parity bits hold data as well
+_BLOCK_ROW_BITS = 36
+_SUM_BITS = 32
+#: features that are whole block RAMs: the only ones that SRAM is linear in
+BLOCKS = frozenset({"accumulator_blocks", "buffer_blocks"})
 
 
 class AreaModelError(FragenvError):
@@ -73,6 +78,9 @@ def fragment_features(lanes_in: int, lanes_out: int, stages: Iterable[str]) -> d
             "array_lanes_in": rows,
             "array_lanes_out": lanes_out,
             "multipliers": rows * lanes_out,
+            # channels of a group are counted by a multiplication that is a shift otherwise
+            "uneven_lanes_in": float(lanes_in & (lanes_in - 1) != 0),
+            "accumulator_blocks": 2 * -(-_SUM_BITS * lanes_out // _BLOCK_ROW_BITS),
         }
     for name in names:
         if name != "mac":

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fragenv.hardware.area_model import (
+    BLOCKS,
     Coefficients,
     fragment_features,
     predict,
@@ -123,16 +124,24 @@ def fit(measured: Sequence[Measured]) -> dict[str, Coefficients]:
     model: dict[str, Coefficients] = {}
     for kind in dict.fromkeys(m.point.kind for m in measured):
         rows = [m for m in measured if m.point.kind == kind]
-        names = list(dict.fromkeys(n for m in rows for n in m.point.features))
-        matrix = np.array([[m.point.features.get(n, 0.0) for n in names] for m in rows])
+        known = list(dict.fromkeys(n for m in rows for n in m.point.features))
         model[kind] = {}
         for resource in RESOURCES:
+            names = [n for n in known if _matters(n, resource)]
+            matrix = np.array([[m.point.features.get(n, 0.0) for n in names] for m in rows])
             wanted = np.array([getattr(m.found, resource) for m in rows], float)
             weights = 1 / np.maximum(wanted, 1)
             found = np.linalg.lstsq(matrix * weights[:, None], wanted * weights, rcond=1e-9)[0]
             values = zip(names, (_rounded(float(v)) for v in found), strict=True)
             model[kind][resource] = {n: v for n, v in values if v}  # type: ignore[index]
     return model
+
+
+def _matters(feature: str, resource: str) -> bool:
+    """Whether a resource can depend on a feature."""
+    if resource == "sram":
+        return feature in BLOCKS
+    return feature != "accumulator_blocks"  # the tables around a buffer's blocks are many
 
 
 def _rounded(value: float) -> float:
