@@ -115,9 +115,9 @@ def buffer_blocks(buffer_bytes: int, row: int) -> int:
     return -(-buffer_bytes // pair_bytes) * 2 * (row // _BLOCK_ROW_BYTES)
 
 
-def sram_bytes(resources: Resources) -> int:
+def sram_bytes(resources: Resources, family: str) -> int:
     """Block RAM in bytes, as chips count it."""
-    return resources.sram * SRAM_BLOCK_BYTES
+    return resources.sram * SRAM_BLOCK_BYTES[family]
 
 
 def predict(coefficients: Coefficients, features: Mapping[str, float]) -> Resources:

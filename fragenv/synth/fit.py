@@ -137,6 +137,20 @@ def fit(measured: Sequence[Measured]) -> dict[str, Coefficients]:
     return model
 
 
+def coarse_grained(
+    ecp5: Mapping[str, Coefficients], xilinx: Mapping[str, Coefficients]
+) -> dict[str, Coefficients]:
+    """A model of coarse-grained arrays, for which there is no synthesis tool here: an assumption.
+
+    Their processing elements multiply 16-bit words (Amber: Carsello et al., VLSI 2022), so products
+    take as many of them as of an ECP5's 18-bit multipliers; other logic is counted as the tables of
+    six inputs that it would replace; memory tiles hold the sums alone.
+    """
+    fragment = {**xilinx["fragment"], "dsp": ecp5["fragment"]["dsp"]}
+    fragment["sram"] = {"array_lanes_out": 1.0}
+    return {"fragment": fragment, "shell": {**xilinx["shell"], "sram": {}}}
+
+
 def _matters(feature: str, resource: str) -> bool:
     """Whether a resource can depend on a feature."""
     if resource == "sram":

@@ -67,7 +67,7 @@ def test_buffer_blocks__waste_little() -> None:
 
 
 def test_sram_bytes__counts_parity_as_data_sheets_do() -> None:
-    assert sram_bytes(Resources(sram=208)) == 479_232  # ECP5-85: FPGA-DS-02012, table 1.1
+    assert sram_bytes(Resources(sram=208), "ecp5") == 479_232  # ECP5-85: FPGA-DS-02012, table 1.1
 
 
 def test_shell_area__has_the_buffer() -> None:
