@@ -17,8 +17,11 @@ from fragenv.hardware.resources import RESOURCES, SRAM_BLOCK_BYTES, Resources
 #: resource -> feature -> coefficient
 Coefficients = Mapping[str, Mapping[str, float]]
 
-#: stages that run on the array, whose accumulators and requantiser they share
+#: stages that run on the array, and those that run on the window stage beside it
 _ON_ARRAY = frozenset({"mac", "depthwise"})
+_ON_WINDOWS = frozenset({"pool", "add", "lrn"})
+#: stages with logic of their own beside those two
+_MORE = frozenset({"depthwise", "add", "lrn"})
 #: rows of a bank of the buffer that one block RAM holds, 32 bits wide
 _BLOCK_ROWS, _BLOCK_ROW_BYTES = 512, 4
 #: bits of a row of a block RAM where no bytes are enabled: parity bits hold data as well
@@ -69,9 +72,9 @@ def shell_area(
 
 def fragment_features(lanes_in: int, lanes_out: int, stages: Iterable[str]) -> dict[str, float]:
     """What a fragment's resources are linear in."""
-    names = sorted({str(s) for s in stages})
+    names = {str(s) for s in stages}
     features: dict[str, float] = {"constant": 1, "lanes_out": lanes_out}
-    if _ON_ARRAY & set(names):
+    if _ON_ARRAY & names:
         rows = lanes_in if "mac" in names else 1
         features |= {
             "array": 1,
@@ -82,9 +85,10 @@ def fragment_features(lanes_in: int, lanes_out: int, stages: Iterable[str]) -> d
             "uneven_lanes_in": float(lanes_in & (lanes_in - 1) != 0),
             "accumulator_blocks": 2 * -(-_SUM_BITS * lanes_out // _BLOCK_ROW_BITS),
         }
-    for name in names:
-        if name != "mac":
-            features |= {name: 1, f"{name}_lanes_out": lanes_out}
+    if _ON_WINDOWS & names:
+        features |= {"windows": 1, "windows_lanes_out": lanes_out}
+    for name in sorted(_MORE & names):
+        features |= {name: 1, f"{name}_lanes_out": lanes_out}
     return features
 
 

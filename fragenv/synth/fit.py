@@ -21,25 +21,24 @@ from fragenv.hardware.resources import RESOURCES, Resources
 from fragenv.synth.configurations import fragments_of, shell, shell_of, top_of
 from fragenv.synth.netlist import Design, synthesise
 
-MAC, POOL, ADD, DEPTHWISE = Stage.MAC, Stage.POOL, Stage.ADD, Stage.DEPTHWISE
+MAC, POOL, ADD, DEPTHWISE, LRN = Stage.MAC, Stage.POOL, Stage.ADD, Stage.DEPTHWISE, Stage.LRN
 
 #: (lanes_in, lanes_out, stages) of the fragments
-FRAGMENTS = (
+FRAGMENTS: tuple[tuple[int, int, tuple[Stage, ...]], ...] = (
     *(
         (i, o, (MAC,))
-        for i, o in ((4, 4), (8, 8), (4, 16), (16, 4), (7, 8), (3, 24), (16, 16), (7, 48), (1, 6))
+        for i, o in ((1, 6), (4, 4), (8, 8), (4, 16), (16, 4), (7, 12), (3, 24), (16, 16))
     ),
     *(
         (i, o, stages)
-        for i, o in ((8, 8), (4, 20))
+        for i, o in ((4, 4), (8, 12))
         for stages in (
             (MAC, POOL),
-            (MAC, ADD),
-            (MAC, DEPTHWISE),
             (MAC, ADD, DEPTHWISE, POOL),
             (POOL,),
             (ADD,),
             (DEPTHWISE,),
+            (LRN,),
         )
     ),
 )
@@ -49,13 +48,11 @@ SHELLS = (
     ("ecp5-85", ((4, 4),)),
     ("ecp5-85", ((4, 16), (4, 4))),
     ("ecp5-85", ((4, 16), (4, 4), (8, 4))),
-    ("ecp5-85", ((3, 24),)),
     ("cgra512", ((16, 16),)),
     ("cgra512", ((8, 32), (8, 8))),
     ("xc7z020", ((8, 16),)),
     ("xc7z020", ((8, 16), (8, 8))),
-    ("xc7z045", ((7, 64),)),
-    ("xc7z045", ((16, 16), (8, 32))),
+    ("xc7z045", ((16, 16),)),
 )
 #: a coefficient this close to an integer is one: whole multipliers and block RAMs are counted
 _INTEGER = 0.02
