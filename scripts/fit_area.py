@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from fragenv.errors import FragenvError
 from fragenv.hardware.resources import RESOURCES
 from fragenv.serialize import write_bytes
-from fragenv.synth.fit import Checked, check, fit, grid, synthesise_all
+from fragenv.synth.fit import Checked, check, coarse_grained, fit, grid, synthesise_all
 from fragenv.synth.netlist import FAMILIES
 from fragenv.synth.tools import yosys
 
@@ -47,6 +47,7 @@ def main(
                 measured = synthesise_all(points, family, jobs, lambda _, t=task: bar.advance(t))  # type: ignore[misc]
                 families[family] = fit(measured)
                 checked[family] = check(measured, families[family])
+        families["cgra"] = coarse_grained(families["ecp5"], families["xilinx"])
         output.mkdir(parents=True, exist_ok=True)
         data = {"command": COMMAND, "yosys": yosys().version, "families": families}
         write_bytes(model, (json.dumps(data, indent=1) + "\n").encode())

@@ -17,10 +17,18 @@ from fragenv.hardware.resources import RESOURCES, SRAM_BLOCK_BYTES, Resources
 #: resource -> feature -> coefficient
 Coefficients = Mapping[str, Mapping[str, float]]
 
-#: stages that run on the array, whose accumulators and requantiser they share
+#: stages that run on the array, and those that run on the window stage beside it
 _ON_ARRAY = frozenset({"mac", "depthwise"})
+_ON_WINDOWS = frozenset({"pool", "add", "lrn"})
+#: stages with logic of their own beside those two
+_MORE = frozenset({"depthwise", "add", "lrn"})
 #: rows of a bank of the buffer that one block RAM holds, 32 bits wide
 _BLOCK_ROWS, _BLOCK_ROW_BYTES = 512, 4
+#: bits of a row of a block RAM where no bytes are enabled: parity bits hold data as well
+_BLOCK_ROW_BITS = 36
+_SUM_BITS = 32
+#: features that are whole block RAMs: the only ones that SRAM is linear in
+BLOCKS = frozenset({"accumulator_blocks", "buffer_blocks"})
 
 
 class AreaModelError(FragenvError):
@@ -64,19 +72,23 @@ def shell_area(
 
 def fragment_features(lanes_in: int, lanes_out: int, stages: Iterable[str]) -> dict[str, float]:
     """What a fragment's resources are linear in."""
-    names = sorted({str(s) for s in stages})
+    names = {str(s) for s in stages}
     features: dict[str, float] = {"constant": 1, "lanes_out": lanes_out}
-    if _ON_ARRAY & set(names):
+    if _ON_ARRAY & names:
         rows = lanes_in if "mac" in names else 1
         features |= {
             "array": 1,
             "array_lanes_in": rows,
             "array_lanes_out": lanes_out,
             "multipliers": rows * lanes_out,
+            # channels of a group are counted by a multiplication that is a shift otherwise
+            "uneven_lanes_in": float(lanes_in & (lanes_in - 1) != 0),
+            "accumulator_blocks": 2 * -(-_SUM_BITS * lanes_out // _BLOCK_ROW_BITS),
         }
-    for name in names:
-        if name != "mac":
-            features |= {name: 1, f"{name}_lanes_out": lanes_out}
+    if _ON_WINDOWS & names:
+        features |= {"windows": 1, "windows_lanes_out": lanes_out}
+    for name in sorted(_MORE & names):
+        features |= {name: 1, f"{name}_lanes_out": lanes_out}
     return features
 
 
@@ -107,9 +119,9 @@ def buffer_blocks(buffer_bytes: int, row: int) -> int:
     return -(-buffer_bytes // pair_bytes) * 2 * (row // _BLOCK_ROW_BYTES)
 
 
-def sram_bytes(resources: Resources) -> int:
+def sram_bytes(resources: Resources, family: str) -> int:
     """Block RAM in bytes, as chips count it."""
-    return resources.sram * SRAM_BLOCK_BYTES
+    return resources.sram * SRAM_BLOCK_BYTES[family]
 
 
 def predict(coefficients: Coefficients, features: Mapping[str, float]) -> Resources:

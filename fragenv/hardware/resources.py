@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-#: bytes of a block RAM of 18 Kbit, as data sheets count them: its parity bits included
-SRAM_BLOCK_BYTES = 18 * 1024 // 8
+#: bytes of a block RAM by family. FPGAs: 18 Kbit, parity bits included as data sheets count them; a
+#: coarse-grained array's memory tiles have no parity.
+SRAM_BLOCK_BYTES = {"ecp5": 2304, "xilinx": 2304, "cgra": 2048}
 
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What a circuit takes: look-up tables, flip-flops, multipliers, block RAMs of 18 Kbit."""
+    """What a circuit takes: look-up tables, flip-flops, multipliers, block RAMs."""
 
     lut: int = 0
     ff: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,14 +64,22 @@ def cells() -> dict[str, str]:
     return {p.name: p.read_text("utf-8") for p in sorted(cells_folder().glob("fe_*.sv*"))}
 
 
+def cell(name: str, **parameters: int | str) -> Design:
+    """One cell of the library with all that is below it."""
+    return Design(name, _needed(cells(), f"{name}.sv"), parameters)
+
+
 def whole(top: str) -> Design:
     """A configuration with its shell."""
-    return Design(TOP_NAME, {**cells(), f"{TOP_NAME}.sv": top})
+    file = f"{TOP_NAME}.sv"
+    return Design(TOP_NAME, _needed({**cells(), file: top}, file))
 
 
 def shell(top: str) -> Design:
     """The shell alone: its fragments are ports without contents."""
-    return Design(TOP_NAME, {**cells(), f"{TOP_NAME}.sv": top}, hollow=(FRAGMENT_CELL,))
+    file, hollow = f"{TOP_NAME}.sv", f"{FRAGMENT_CELL}.sv"
+    files = _needed({**cells(), file: top}, file, leaves={hollow})
+    return Design(TOP_NAME, files, hollow=(FRAGMENT_CELL,))
 
 
 def fragments_of(top: str) -> dict[str, Design]:
@@ -81,7 +89,7 @@ def fragments_of(top: str) -> dict[str, Design]:
     found = {}
     for text, name in re.findall(pattern, top, re.DOTALL):
         values = {k: _number(v, constants) for k, v in re.findall(r"\.(\w+)\s*\(([^()]*)\)", text)}
-        found[name] = Design(FRAGMENT_CELL, cells(), values)
+        found[name] = cell(FRAGMENT_CELL, **values)
     return found
 
 
@@ -129,6 +137,22 @@ def shell_of(top: str) -> Shell:
         tuple(int(v) for v in reversed(re.findall(r"16'd(\d+)", m[1]))) for m in (reads, writes)
     ]
     return Shell(int(capacity[1]), widths[0], widths[1], len(fragments_of(top)))
+
+
+def _needed(
+    files: Mapping[str, str], first: str, leaves: Collection[str] = frozenset()
+) -> dict[str, str]:
+    """The files that one needs, so that a change of the others changes no result that is kept."""
+    found: dict[str, str] = {}
+    todo = [first]
+    while todo:
+        name = todo.pop()
+        found[name] = files[name]
+        text = "" if name in leaves else files[name]
+        below = {f"{n}.sv" for n in re.findall(r"^\s*(fe_\w+) (?:#\(|u_)", text, re.MULTILINE)}
+        below |= set(re.findall(r'`include "(\w+\.svh)"', files[name]))
+        todo += sorted(below - set(found))
+    return found
 
 
 def _fragment(name: str) -> Fragment:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fragenv.hardware.area_model import (
+    BLOCKS,
     Coefficients,
     fragment_features,
     predict,
@@ -20,25 +21,24 @@ from fragenv.hardware.resources import RESOURCES, Resources
 from fragenv.synth.configurations import fragments_of, shell, shell_of, top_of
 from fragenv.synth.netlist import Design, synthesise
 
-MAC, POOL, ADD, DEPTHWISE = Stage.MAC, Stage.POOL, Stage.ADD, Stage.DEPTHWISE
+MAC, POOL, ADD, DEPTHWISE, LRN = Stage.MAC, Stage.POOL, Stage.ADD, Stage.DEPTHWISE, Stage.LRN
 
 #: (lanes_in, lanes_out, stages) of the fragments
-FRAGMENTS = (
+FRAGMENTS: tuple[tuple[int, int, tuple[Stage, ...]], ...] = (
     *(
         (i, o, (MAC,))
-        for i, o in ((4, 4), (8, 8), (4, 16), (16, 4), (7, 8), (3, 24), (16, 16), (7, 48), (1, 6))
+        for i, o in ((1, 6), (4, 4), (8, 8), (4, 16), (16, 4), (7, 12), (3, 24), (16, 16))
     ),
     *(
         (i, o, stages)
-        for i, o in ((8, 8), (4, 20))
+        for i, o in ((4, 4), (8, 12))
         for stages in (
             (MAC, POOL),
-            (MAC, ADD),
-            (MAC, DEPTHWISE),
             (MAC, ADD, DEPTHWISE, POOL),
             (POOL,),
             (ADD,),
             (DEPTHWISE,),
+            (LRN,),
         )
     ),
 )
@@ -48,13 +48,11 @@ SHELLS = (
     ("ecp5-85", ((4, 4),)),
     ("ecp5-85", ((4, 16), (4, 4))),
     ("ecp5-85", ((4, 16), (4, 4), (8, 4))),
-    ("ecp5-85", ((3, 24),)),
     ("cgra512", ((16, 16),)),
     ("cgra512", ((8, 32), (8, 8))),
     ("xc7z020", ((8, 16),)),
     ("xc7z020", ((8, 16), (8, 8))),
-    ("xc7z045", ((7, 64),)),
-    ("xc7z045", ((16, 16), (8, 32))),
+    ("xc7z045", ((16, 16),)),
 )
 #: a coefficient this close to an integer is one: whole multipliers and block RAMs are counted
 _INTEGER = 0.02
@@ -123,16 +121,38 @@ def fit(measured: Sequence[Measured]) -> dict[str, Coefficients]:
     model: dict[str, Coefficients] = {}
     for kind in dict.fromkeys(m.point.kind for m in measured):
         rows = [m for m in measured if m.point.kind == kind]
-        names = list(dict.fromkeys(n for m in rows for n in m.point.features))
-        matrix = np.array([[m.point.features.get(n, 0.0) for n in names] for m in rows])
+        known = list(dict.fromkeys(n for m in rows for n in m.point.features))
         model[kind] = {}
         for resource in RESOURCES:
+            names = [n for n in known if _matters(n, resource)]
+            matrix = np.array([[m.point.features.get(n, 0.0) for n in names] for m in rows])
             wanted = np.array([getattr(m.found, resource) for m in rows], float)
             weights = 1 / np.maximum(wanted, 1)
             found = np.linalg.lstsq(matrix * weights[:, None], wanted * weights, rcond=1e-9)[0]
             values = zip(names, (_rounded(float(v)) for v in found), strict=True)
             model[kind][resource] = {n: v for n, v in values if v}  # type: ignore[index]
     return model
+
+
+def coarse_grained(
+    ecp5: Mapping[str, Coefficients], xilinx: Mapping[str, Coefficients]
+) -> dict[str, Coefficients]:
+    """A model of coarse-grained arrays, for which there is no synthesis tool here: an assumption.
+
+    Their processing elements multiply 16-bit words (Amber: Carsello et al., VLSI 2022), so products
+    take as many of them as of an ECP5's 18-bit multipliers; other logic is counted as the tables of
+    six inputs that it would replace; memory tiles hold the sums alone.
+    """
+    fragment = {**xilinx["fragment"], "dsp": ecp5["fragment"]["dsp"]}
+    fragment["sram"] = {"array_lanes_out": 1.0}
+    return {"fragment": fragment, "shell": {**xilinx["shell"], "sram": {}}}
+
+
+def _matters(feature: str, resource: str) -> bool:
+    """Whether a resource can depend on a feature."""
+    if resource == "sram":
+        return feature in BLOCKS
+    return feature != "accumulator_blocks"  # the tables around a buffer's blocks are many
 
 
 def _rounded(value: float) -> float:

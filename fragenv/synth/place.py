@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fragenv.synth.netlist import Design, cache_folder, key, netlist
-from fragenv.synth.tools import SynthesisError, nextpnr, run, yosys
+from fragenv.synth.tools import SynthesisError, nextpnr, run
 
 #: LFE5U-85F, the slowest grade, in the package with the most pins
 DEVICE = ("--85k", "--speed", "6", "--package", "CABGA756")
 #: what the router aims at, MHz; it reports what it reaches either way
 TARGET_MHZ = 100
-#: the multipliers, block RAMs and tables of that device
+#: the clock's port
 CLOCK = "clk_i"
 
 
@@ -42,15 +42,12 @@ def place(design: Design) -> Placement:
         cache_folder() / f"{key(design, 'ecp5')}-{nextpnr().version.split()[-1].strip(')')}.json"
     )
     if not store.exists():
-        mapped = netlist(design)
+        ports = json.loads(netlist(design))["modules"][design.top]["ports"]
+        pins = Design("pins", {**design.files, "pins.v": _pins(design, ports)})
+        mapped = netlist(pins)
         with tempfile.TemporaryDirectory(dir=cache_folder(), prefix=".place-") as name:
             work = Path(name)
-            (work / "design.json").write_text(mapped, "utf-8")
-            (work / "pins.v").write_text(_pins(json.loads(mapped), design.top), "utf-8")
-            script = (
-                "read_json design.json; read_verilog pins.v; synth_ecp5 -top pins -json pins.json"
-            )
-            run(yosys(), ["-q", "-p", script], work)
+            (work / "pins.json").write_text(mapped, "utf-8")
             options = ["--json", "pins.json", "--report", "report.json", "--freq", str(TARGET_MHZ)]
             options += ["--timing-allow-fail", "--lpf-allow-unconstrained", "--quiet"]
             run(nextpnr(), [*DEVICE, *options], work)
@@ -72,12 +69,12 @@ def _placement(report: dict[str, object]) -> Placement:
     return Placement(min(c["achieved"] for c in clocks.values()), first, last)
 
 
-def _pins(mapped: dict[str, dict[str, dict[str, dict[str, dict[str, object]]]]], top: str) -> str:
-    """A top module with four pins around ``top``."""
-    ports = mapped["modules"][top]["ports"]
+def _pins(design: Design, ports: dict[str, dict[str, object]]) -> str:
+    """A top module with four pins around a design."""
     widths = {name: len(_list(port["bits"])) for name, port in ports.items()}
     inputs = [n for n in ports if ports[n]["direction"] == "input" and n != CLOCK]
     outputs = [n for n in ports if ports[n]["direction"] == "output"]
+    values = ", ".join(f".{name}({value})" for name, value in design.parameters.items())
     lines = [
         "module pins (input clk_i, input data_i, input take_i, output data_o);",
         f"  reg  [{sum(widths[n] for n in inputs)}:0] in_q;",
@@ -89,7 +86,7 @@ def _pins(mapped: dict[str, dict[str, dict[str, dict[str, dict[str, object]]]]],
         "    in_q  <= {in_q, data_i};",
         "    out_q <= take_i ? out : out_q >> 1;",
         "  end",
-        f"  {top} u_top (",
+        f"  {design.top} #({values}) u_top (",
     ]
     connections = [f"    .{CLOCK}({CLOCK})"]
     for names, wire in ((inputs, "in_q"), (outputs, "out")):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fragenv.hardware.resources import Resources
-from fragenv.synth.configurations import cells
+from fragenv.synth.configurations import cell, cells
 from fragenv.synth.netlist import Design, key, synthesise, write_files
 from fragenv.synth.place import place
 from fragenv.synth.resources import count
@@ -35,7 +35,7 @@ def test_yosys__reads_every_cell(needs_yosys: None, tmp_path: Path) -> None:
 def test_synthesise__multipliers_of_a_requantiser(
     needs_yosys: None, family: str, per_lane: int
 ) -> None:
-    found = synthesise(Design("fe_requantise", cells(), {"Lanes": 2}), family)
+    found = synthesise(cell("fe_requantise", Lanes=2), family)
     assert found.dsp == 2 * per_lane
     assert found.sram == 0
     assert found.lut > 0
@@ -43,7 +43,7 @@ def test_synthesise__multipliers_of_a_requantiser(
 
 @pytest.mark.rtl
 def test_synthesise__a_multiplier_per_weight(needs_yosys: None) -> None:
-    array = Design("fe_mac_array", cells(), {"LanesIn": 3, "LanesOut": 2})
+    array = cell("fe_mac_array", LanesIn=3, LanesOut=2)
     found = synthesise(array, "ecp5")
     assert found.dsp == 6
     assert found.ff >= 2 * 8 * 6  # current and spare weights
@@ -53,15 +53,25 @@ def test_synthesise__a_multiplier_per_weight(needs_yosys: None) -> None:
 @pytest.mark.parametrize("family", ["ecp5", "xilinx"])
 @pytest.mark.parametrize("rows", [512, 2816, 5632])
 def test_synthesise__a_bank_wastes_no_block_ram(needs_yosys: None, family: str, rows: int) -> None:
-    bits = {"RowBytes": 4, "Rows": rows, "IndexBits": 13}
-    assert synthesise(Design("fe_bank", cells(), bits), family).sram == rows // 512
+    bank = cell("fe_bank", RowBytes=4, Rows=rows, IndexBits=13)
+    assert synthesise(bank, family).sram == rows // 512
 
 
 def test_synthesise__refuses_with_the_tools_message(needs_yosys: None) -> None:
     with pytest.raises(SynthesisError, match="syntax error"):
         synthesise(Design("wrong", {"wrong.sv": "module wrong (; endmodule"}), "ecp5")
     with pytest.raises(SynthesisError, match="unknown family 'ice40'"):
-        synthesise(Design("fe_fifo", cells()), "ice40")
+        synthesise(cell("fe_fifo"), "ice40")
+
+
+def test_cell__has_what_is_below_it_alone() -> None:
+    assert set(cell("fe_fifo").files) == {"fe_fifo.sv"}
+    assert set(cell("fe_dma").files) == {
+        "fe_dma.sv",
+        "fe_dma_record.svh",
+        "fe_fifo.sv",
+        "fe_pieces.sv",
+    }
 
 
 def test_key__depends_on_everything(needs_yosys: None) -> None:
@@ -97,4 +107,4 @@ def test_count__weighs_cells() -> None:
 def test_place__cells_pass_80_mhz(
     needs_nextpnr: None, top: str, parameters: dict[str, int | str]
 ) -> None:
-    assert place(Design(top, cells(), parameters)).clock_mhz >= 80
+    assert place(cell(top, **parameters)).clock_mhz >= 80

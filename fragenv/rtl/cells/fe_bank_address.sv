@@ -19,7 +19,9 @@ module fe_bank_address #(
   // verilator lint_off UNUSEDSIGNAL
   input  wire  [31:0]                 address_i,      // upper bits: outside of the buffer
   // verilator lint_on UNUSEDSIGNAL
+  // verilator lint_off UNUSEDSIGNAL
   input  wire  [15:0]                 bytes_i,        // 1 to RowBytes
+  // verilator lint_on UNUSEDSIGNAL
   output logic [$clog2(RowBytes)-1:0] offset_o,       // of the first byte in the first row
   output logic [Banks-1:0]            first_o,        // the bank of the first row, one bit
   output logic [Banks-1:0]            second_o,       // that of the next row; 0 where it is not touched
@@ -38,7 +40,7 @@ module fe_bank_address #(
   assign offset_o = address_i[OffsetBits-1:0];
   assign row      = RowBits'(address_i >> OffsetBits);
   assign next     = row + 1'b1;
-  assign crosses  = 16'(offset_o) + bytes_i > 16'(RowBytes);
+  assign crosses  = (OffsetBits + 2)'(offset_o) + (OffsetBits + 2)'(bytes_i) > (OffsetBits + 2)'(RowBytes);
 
   assign first_last  = !Complete && 32'(row >> (BankBits + DepthBits)) == 32'(Pages - 1);
   assign second_last = !Complete && 32'(next >> (BankBits + DepthBits)) == 32'(Pages - 1);

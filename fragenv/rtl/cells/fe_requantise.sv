@@ -45,14 +45,37 @@ module fe_requantise #(
     logic        [39:0] lower_q;
     logic signed [55:0] product_q;
     // 4, 5: twice the quotient, so that its last bit is the first after the point, within 19 bits: what
-    // does not fit is beyond the limits whatever the zero point is
-    logic signed [56:0] coarse_q, fine;
-    logic signed [18:0] doubled_q;
+    // does not fit is beyond the limits whatever the zero point is. Each step of the shift drops the bits
+    // that no later one needs: below the point, or above where they are but the sign.
+    logic signed [56:0] doubled;
+    logic signed [49:0] by_32;
+    logic signed [33:0] by_16;
+    logic signed [25:0] by_8_q;
+    logic signed [21:0] by_4;
+    logic signed [19:0] by_2;
+    logic signed [18:0] by_1, doubled_q;
+    logic        [7:0]  same;             // bit k: all bits that a shift by 8 k leaves above by_8_q
+    logic               sign_q, fits_q, fits;
     // 6: rounded and moved to the zero point; 7: limited
     logic signed [18:0] moved_q;
     logic        [7:0]  limited;
 
-    assign fine = coarse_q >>> shift_q4;
+    assign doubled = {product_q, 1'b0};
+    for (genvar k = 0; k < 8; k++) begin : gen_eight
+      if (25 + 8 * k < 56) begin : gen_some
+        assign same[k] = doubled[56:25+8*k] == {32 - 8 * k{doubled[56]}};
+      end else begin : gen_none
+        assign same[k] = 1'b1;
+      end
+    end
+    assign by_32 = shift_q3[5] ? 50'(doubled >>> 32) : doubled[49:0];
+    assign by_16 = shift_q3[4] ? by_32[49:16] : by_32[33:0];
+    assign by_4  = shift_q4[2] ? by_8_q[25:4] : by_8_q[21:0];
+    assign by_2  = shift_q4[1] ? by_4[21:2] : by_4[19:0];
+    assign by_1  = shift_q4[0] ? by_2[19:1] : by_2[18:0];
+    assign fits  = fits_q && (shift_q4[2] || by_8_q[25:22] == {4{sign_q}})
+                 && (shift_q4[1] || by_4[21:20] == {2{sign_q}})
+                 && (shift_q4[0] || by_2[19] == sign_q) && by_1[18] == sign_q;
 
     always_comb begin
       limited = moved_q[7:0];
@@ -77,10 +100,12 @@ module fe_requantise #(
         shift_q3  <= shift_q2;
       end
       if (valid_q[2]) begin
-        coarse_q <= $signed({product_q, 1'b0}) >>> {shift_q3[5:3], 3'b000};
+        by_8_q   <= shift_q3[3] ? by_16[33:8] : by_16[25:0];
+        sign_q   <= doubled[56];
+        fits_q   <= same[shift_q3[5:3]];
         shift_q4 <= shift_q3[2:0];
       end
-      if (valid_q[3]) doubled_q <= fine[56:18] == {39{fine[56]}} ? fine[18:0] : {fine[56], {18{~fine[56]}}};
+      if (valid_q[3]) doubled_q <= fits ? by_1 : {sign_q, {18{~sign_q}}};
       if (valid_q[4]) moved_q   <= 19'((20'(doubled_q) + 20'($signed({zero_i, 1'b1}))) >>> 1);
       if (valid_q[5]) data_o[8*i+:8] <= limited;
     end
