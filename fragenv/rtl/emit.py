@@ -34,7 +34,8 @@ from fragenv.rtl.isa import (
 )
 from fragenv.rtl.memory_map import MemoryMap, map_memory
 from fragenv.rtl.names import comment_text, unique_identifiers
-from fragenv.rtl.records import Record, Translator, Work
+from fragenv.rtl.record import Record, Work
+from fragenv.rtl.records import Translator
 from fragenv.rtl.task import Task
 from fragenv.rtl.top import TOP_NAME, circuit_name, top_module
 from fragenv.rtl.waits import Access, count_waits
