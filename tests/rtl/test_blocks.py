@@ -107,7 +107,7 @@ class Expected:
         convolution = run.convolution
         if convolution.depthwise:
             return output
-        return output // (convolution.k // convolution.groups) * convolution.weights.shape[1]
+        return output // (convolution.k // convolution.groups) * convolution.depth
 
 
 def _cell(lanes_in: int, lanes_out: int, parts: int, reader: Reader) -> Cell:
