@@ -40,16 +40,21 @@ class Convolution:
         return int(self.weights.shape[0])
 
     @property
+    def depth(self) -> int:
+        """Input channels of a group."""
+        return int(self.weights.shape[1])
+
+    @property
     def part_channels(self) -> tuple[int, ...]:
         """Input channels of each part that one group of the convolution reads."""
         if self.groups > 1:
-            return (int(self.weights.shape[1]),)
+            return (self.depth,)
         return tuple(x.shape[3] for x in self.inputs)
 
     def sums(self) -> Array:
         """(frames, rows, cols, k)."""
         elements = self.windows.elements(np.concatenate(self.inputs, axis=3), self.pad)
-        depth, size = self.weights.shape[1], self.k // self.groups
+        depth, size = self.depth, self.k // self.groups
         result = np.zeros((*elements.shape[:3], self.k), np.int64)
         for channel in range(self.k):
             first = channel // size * depth
@@ -152,9 +157,7 @@ class Run:
             start = self.groups()[0][0]
             # depthwise: as many input as output channels; else those of the group before
             size = convolution.k // convolution.groups
-            channel = (
-                start if convolution.depthwise else start // size * convolution.weights.shape[1]
-            )
+            channel = start if convolution.depthwise else start // size * convolution.depth
         return [
             convolution.windows.source_fields(ring, channel)
             | {
@@ -172,7 +175,7 @@ class Run:
         start = groups[0][0]
         channels = sum(width for _, width in groups)
         size = lanes.outputs if convolution.depthwise else convolution.k // convolution.groups
-        step = lanes.outputs if convolution.depthwise else convolution.weights.shape[1]
+        step = lanes.outputs if convolution.depthwise else convolution.depth
         before = sum(map(len, convolution.stream(lanes)[: self.first]))
         dilation = convolution.windows.dilation
         return convolution.windows.run_fields() | {

@@ -144,7 +144,7 @@ class Chain:
 
     def _window(self, run: Fields, source: Fields, sums: Array, constants: Array) -> Tensor:
         """A record of the pool stage."""
-        limits, channels = random_limits(self.rng), sums.shape[3]
+        limits, channels = random_limits(self.rng), int(sums.shape[3])
         target, residual, values = self._finish(sums, constants, limits)
         run |= dict.fromkeys(("out_channels", "done_channels"), channels)
         run |= dict.fromkeys(("group_channels", "first_left"), channels)
@@ -158,7 +158,7 @@ class Chain:
         values = np.zeros(shape, np.int64)
         words = np.broadcast_to(constants, shape)
         for index in np.ndindex(shape):
-            values[index] = requantised(int(sums[index]), words[index], limits)
+            values[index] = requantised(int(sums[index]), int(words[index]), limits)
         target, residual = self.space.ring(*shape), {}
         if self.residuals and rng.integers(0, 2):
             other = self.space.ring(*shape)

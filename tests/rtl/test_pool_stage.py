@@ -175,8 +175,8 @@ def test_pool_stage__normalises_under_stalls() -> None:
     rng = np.random.default_rng(2)
     for case in range(24):
         windows = replace(random_windows(rng, kernel=1), stride=(1, 1), padding=(0, 0))
-        shape = {"in_rows": windows.rows[1], "in_cols": windows.cols[1]}
-        windows = replace(windows, **shape)  # every window lies inside
+        # every window lies inside
+        windows = replace(windows, in_rows=windows.rows[1], in_cols=windows.cols[1])
         x = random_tensor(rng, windows, int(rng.integers(1, 3 * lanes)))
         space = Space(20000, rng)
         space.take(4)  # a window begins before the first channel

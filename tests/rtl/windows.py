@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -189,37 +190,58 @@ def run_target(ring: Ring, row: int, channel: int = 0) -> dict[str, int]:
     return {f"dst_{name}": value for name, value in ring.target(row, channel).items()}
 
 
+class _Axis(NamedTuple):
+    """Windows along one axis: size of the input and kernel, ..., outputs (half open)."""
+
+    inputs: int
+    size: int
+    stride: int
+    padding: int
+    dilation: int
+    outputs: Pair
+
+
+def _windows(frames: int, down: _Axis, across: _Axis) -> Windows:
+    return Windows(
+        frames,
+        down.inputs,
+        across.inputs,
+        (down.size, across.size),
+        (down.stride, across.stride),
+        (down.padding, across.padding),
+        (down.dilation, across.dilation),
+        down.outputs,
+        across.outputs,
+    )
+
+
 def random_windows(rng: np.random.Generator, largest: int = 4, kernel: int = 3) -> Windows:
     """Windows with strides, padding and dilation, and a part of the output's rows and columns."""
 
-    def axis() -> tuple[int, int, int, int, int, Pair]:
+    def axis() -> _Axis:
         size, stride = int(rng.integers(1, kernel + 1)), int(rng.integers(1, 4))
         dilation, padding = int(rng.integers(1, 3)), int(rng.integers(0, 3))
         extent, outputs = (size - 1) * dilation + 1, int(rng.integers(1, largest + 3))
         inputs = (outputs - 1) * stride + extent - 2 * padding + int(rng.integers(0, stride))
         first = int(rng.integers(0, outputs))
         last = min(outputs, first + int(rng.integers(1, largest + 1)))
-        return max(1, inputs), size, stride, padding, dilation, (first, last)
+        return _Axis(max(1, inputs), size, stride, padding, dilation, (first, last))
 
-    down, across = axis(), axis()
-    shapes = zip(down, across, strict=True)
-    (in_rows, in_cols), size, stride, padding, dilation, (rows, cols) = shapes
-    frames = int(rng.integers(1, 3))
-    return Windows(frames, in_rows, in_cols, size, stride, padding, dilation, rows, cols)
+    return _windows(int(rng.integers(1, 3)), axis(), axis())
 
 
 def random_windows_over(rng: np.random.Generator, frames: int, rows: int, cols: int) -> Windows:
     """All windows of some kind over an input of that size."""
 
-    def axis(inputs: int) -> tuple[int, int, int, int, Pair]:
+    def axis(inputs: int) -> _Axis:
         size = int(rng.integers(1, min(3, inputs) + 1))
         dilation = int(rng.integers(1, 3)) if 2 * (size - 1) <= inputs else 1
         stride, extent = int(rng.integers(1, 3)), (size - 1) * dilation + 1
         padding = int(rng.integers(-((inputs - extent) // 2) if extent > inputs else 0, 2))
-        return size, stride, padding, dilation, (0, (inputs + 2 * padding - extent) // stride + 1)
+        outputs = (inputs + 2 * padding - extent) // stride + 1
+        return _Axis(inputs, size, stride, padding, dilation, (0, outputs))
 
-    size, stride, padding, dilation, ends = zip(axis(rows), axis(cols), strict=True)
-    return Windows(frames, rows, cols, size, stride, padding, dilation, *ends)
+    return _windows(frames, axis(rows), axis(cols))
 
 
 def random_tensor(rng: np.random.Generator, windows: Windows, channels: int) -> Array:
