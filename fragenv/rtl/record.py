@@ -14,7 +14,7 @@ Span = tuple[int, int]
 Fields = Mapping[str, int]
 #: fields that mean nothing to a window operation
 _ARRAY_ONLY = (
-    *("tile_pixels", "tiles", "tile_row_end", "passes", "w_base", "group_step", "first_part"),
+    *("tile_pixels", "tiles", "passes", "w_base", "group_step", "first_part"),
     *("first_group", "first_r", "first_s", "first_y", "first_x", "first_row", "first_col"),
 )
 

@@ -266,9 +266,8 @@ class Translator:
         cols = windows.cols[1] - windows.cols[0]
         frames = windows.frames[1] - windows.frames[0]
         height = windows.rows[1] - windows.rows[0]
-        full, pixels, remainder = pixel_tiles(frames * height, cols)
-        wide = pixels < cols
-        tiles = frames * height * ceil_div(cols, pixels) if wide else full + (remainder > 0)
+        full, pixels, remainder = pixel_tiles(frames * height * cols)
+        tiles = full + (remainder > 0)
         if tiles > 1 and (blocks[0] % per_group or blocks[1] % per_group):
             raise EmitError("a weight tile ends inside an output group", op.name, op.kind)
         inputs = [
@@ -292,7 +291,6 @@ class Translator:
                 "clamp_max": high,
                 "tile_pixels": pixels,
                 "tiles": tiles,
-                "tile_row_end": int(wide),
                 "parts": len(parts),
                 "out_channels": last - first,
                 "done_channels": done,

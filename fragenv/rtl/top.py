@@ -113,6 +113,7 @@ module {top} #(
     .Readers    (Readers),
     .Writers    (Writers),
     .MaxBytes   (MaxBytes),
+    .Banks      ({banks}),
     .Urgent     ({readers}'b{urgent}),
     .ReadBytes  ({{{read_bytes}}}),
     .WriteBytes ({{{write_bytes}}})
@@ -229,8 +230,10 @@ _PORT = """\
 """
 
 _NO_PORT = """\
+    // verilator lint_off PINCONNECTEMPTY
     .{port}_read_valid_o   (),
     .{port}_read_address_o (),
+    // verilator lint_on PINCONNECTEMPTY
     .{port}_read_ready_i   (1'b0),
     .{port}_data_i         ('0),
 """
@@ -253,7 +256,7 @@ def top_module(chip: Chip, circuits: Circuits, title: str) -> str:
     writers = [beat, *(f.lanes_out for f in fragments)]
     parts = "".join(_circuit(circuits, index, ports) for index in range(len(fragments)))
     readers = ports.widths
-    widest = max(*readers, *writers)
+    widest = max(buffer_ports(chip, circuits))
     bits = {name: field_words(fields) * WORD_BITS for name, fields in RECORDS.items()}
     residual_bits = bits["residual"] if circuits.adds else 1
     units = circuits.units
@@ -277,6 +280,7 @@ def top_module(chip: Chip, circuits: Circuits, title: str) -> str:
         writers=len(writers),
         circuits=len(fragments),
         buffer_bytes=chip.buffer_bytes,
+        banks=buffer_banks(widest),
         urgent="".join("01"[port in ports.urgent] for port in reversed(range(len(readers)))),
         read_bytes=_widths(readers),
         write_bytes=_widths(writers),
@@ -297,6 +301,17 @@ def top_module(chip: Chip, circuits: Circuits, title: str) -> str:
         if size < widest:
             text += _UNUSED.format(port=port, bits=8 * size)
     return text + "endmodule\n`default_nettype wire\n"
+
+
+def buffer_ports(chip: Chip, circuits: Circuits) -> list[int]:
+    """Widths of what reads and writes the buffer, in bytes."""
+    lanes = [max(f.lanes_in, f.lanes_out) for f in circuits.fragments]
+    return [chip.dram_bytes_per_cycle, *lanes]
+
+
+def buffer_banks(widest: int) -> int:
+    """Banks of the buffer: accesses of wide ports meet more often."""
+    return 4 if widest <= 16 else 8
 
 
 class _Ports:

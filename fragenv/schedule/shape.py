@@ -13,17 +13,16 @@ from functools import lru_cache
 
 from fragenv.graph.dataflow import DataflowGraph
 from fragenv.graph.operators import ACTIVATION_KINDS, POOL_KINDS, Operator, OpKind
+from fragenv.hardware.array_timing import array_cycles
 from fragenv.hardware.fragment import Fragment, Stage, stages_of
 from fragenv.hardware.timing import (
     CONSTANT_BYTES,
-    DRAIN_OVERHEAD_CYCLES,
     FETCH_OVERHEAD_CYCLES,
     LRN_OVERHEAD_CYCLES,
     POOL_OVERHEAD_CYCLES,
     RESIDUAL_OVERHEAD_CYCLES,
-    RUN_OVERHEAD_CYCLES,
-    array_cycles,
     ceil_div,
+    pixel_tiles,
     vector_cycles,
 )
 
@@ -214,14 +213,9 @@ class TaskShape:
             lanes_in = fragment.lanes_in if self.array is Stage.MAC else 1
             width = self.array_cols if cols is None or self.pool_window else cols
             per_group = self.blocks_per_group(fragment)
-            drains = blocks[1] % per_group == 0
-            groups = ceil_div(blocks[1], per_group) - blocks[0] // per_group
-            cycles += RUN_OVERHEAD_CYCLES + array_cycles(
-                blocks[1] - blocks[0], array_rows, width, lanes_in, drains, groups
-            )
-            cycles += 0 if blocks[0] % per_group else CONSTANT_BYTES
-            if drains:
-                cycles += DRAIN_OVERHEAD_CYCLES + (added if self.residual_before_pool else 0)
+            tiles = pixel_tiles(array_rows * width)
+            cycles += array_cycles(*blocks, per_group, tiles, fragment.lanes_in, lanes_in)
+            cycles += added if self.residual_before_pool and not blocks[1] % per_group else 0
         elif self.vector_passes and array_rows:
             normalises = LRN_OVERHEAD_CYCLES if Stage.LRN in self.stages else 0
             once = POOL_OVERHEAD_CYCLES + normalises

@@ -127,7 +127,6 @@ class Run:
     first: int
     last: int
     tile_pixels: int
-    tile_row_end: bool = False
 
     @property
     def per_group(self) -> int:
@@ -136,8 +135,6 @@ class Run:
     @property
     def tiles(self) -> int:
         windows = self.convolution.windows
-        if self.tile_row_end:
-            return windows.frames * windows.height * -(-windows.width // self.tile_pixels)
         return -(-windows.pixels // self.tile_pixels)
 
     def groups(self) -> list[tuple[int, int]]:
@@ -183,7 +180,6 @@ class Run:
             "pad_value": convolution.pad,
             "tile_pixels": self.tile_pixels,
             "tiles": self.tiles,
-            "tile_row_end": int(self.tile_row_end),
             "parts": len(sources),
             "out_channels": channels,
             "done_channels": sum(width for _, width in self.done_groups()),

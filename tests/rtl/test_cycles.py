@@ -46,9 +46,8 @@ class Tile:
 def tiles_of(run: Run) -> list[Tile]:
     """What a RUN does, in its order."""
     windows, size = run.convolution.windows, run.tile_pixels
-    length = windows.width if run.tile_row_end else windows.pixels
+    length = windows.pixels
     pixels = [min(size, length - i) for i in range(0, length, size)]
-    pixels *= windows.pixels // length
     result = []
     for start in range(run.first - run.first % run.per_group, run.last, run.per_group):
         blocks = min(run.last, start + run.per_group) - max(run.first, start)
@@ -138,7 +137,7 @@ def test_array__cycles_without_stalls(lanes: Lanes) -> None:
             cuts.insert(1, int(rng.integers(1, run.last)))
         ports = cell.on(space.memory, 0)
         for first, last in pairwise(cuts):
-            part = Run(convolution, run.lanes, first, last, run.tile_pixels, run.tile_row_end)
+            part = Run(convolution, run.lanes, first, last, run.tile_pixels)
             channel = part.groups()[0][0]
             fields = part.fields(sources, w_base) | run_target(target, 0, channel)
             cycles = cell.follow(ports, fields, sources, residual)
