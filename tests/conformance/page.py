@@ -20,8 +20,7 @@ Every test of an operator that the importer knows either runs or stands in the t
 
 1. the importer, the parameters and the integer reference (`test_node_tests.py`),
 2. the emitted Verilog, all tests side by side in one simulated chip (`test_node_tests_rtl.py`):
-   the same bytes as the reference, and the same comparison with the expected outputs. What the
-   RTL library has no circuit for stands in `NOT_YET_IN_RTL` there.
+   the same bytes as the reference, and the same comparison with the expected outputs.
 
 Integer tests are compared exactly; the chip rounds halves up where ONNX rounds them to even, so a
 difference of one is allowed where the exact value is half-way. Float tests are quantised with

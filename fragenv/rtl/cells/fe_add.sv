@@ -4,6 +4,7 @@
 // Constants : of residual_i, stable while valid_i is 1 and 5 cycles after; shift at most 40.
 // Latency   : 5 cycles.  Throughput: Lanes elements per cycle, no stalls.
 // Reset     : valid bits only, synchronous, active low.
+// Does not  : check that a sum fits: it does where the multipliers have 24 bits.
 // Numbers   : two's complement; halves round towards plus infinity; 24-bit unsigned multipliers.
 `default_nettype none
 module fe_add #(

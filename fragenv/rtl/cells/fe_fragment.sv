@@ -66,9 +66,14 @@ module fe_fragment #(
 
   assign run      = record_i[RunBits-1:0];
   assign sources  = record_i[RunBits+:SourceBits*Parts];
-  assign residual = record_i[RunBits+SourceBits*Parts+:ResidualBits];
   assign is_array = HasArray && (run[15:0] == Mac || run[15:0] == Depthwise);
   assign done_o   = a_done || p_done;
+
+  if (HasResidual) begin : gen_residual
+    assign residual = record_i[RunBits+SourceBits*Parts+:ResidualBits];
+  end else begin : gen_no_residual
+    assign residual = '0;
+  end
 
   assign x_read_valid_o   = is_array ? a_read : p_read;
   assign x_read_address_o = is_array ? a_address : p_address;
