@@ -218,9 +218,11 @@ module fe_pool_stage #(
     assign out_valid_o = normalises ? lrn_valid : last_q;
     for (genvar i = 0; i < Lanes; i++) begin : gen_lane
       assign squares[24*i+:24]      = reduced_q[32*i+:24];
-      assign sums_o[32*i+:32]       = normalises ? 32'($signed(delayed_q[LrnLatency-1][8*i+:8])) : reduced_q[32*i+:32];
-      assign constants_o[64*i+:64]  = {normalises ? {shift[8*i+:8], multiplier[24*i+:24]} : {run.shift[7:0], run.multiplier[23:0]},
-                                       run.bias};
+      assign sums_o[32*i+:32] = normalises ? 32'($signed(delayed_q[LrnLatency-1][8*i+:8]))
+                                           : reduced_q[32*i+:32];
+      assign constants_o[64*i+:32]    = run.bias;
+      assign constants_o[64*i+32+:32] = normalises ? {shift[8*i+:8], multiplier[24*i+:24]}
+                                                   : {run.shift[7:0], run.multiplier[23:0]};
     end
   end else begin : gen_no_lrn
     assign lrn_busy    = 1'b0;
