@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from fragenv.errors import FragenvError
+from fragenv.models.images import load_images, load_labels
 from fragenv.verify.check import verify
 from fragenv.verify.report import (
     COMMAND_COLUMNS,
@@ -28,7 +28,7 @@ from fragenv.verify.report import (
     traffic_row,
     write_report,
 )
-from fragenv.verify.run import Dram, VerifyError
+from fragenv.verify.run import Dram, VerifyError, read_manifest
 
 
 def main(
@@ -69,7 +69,10 @@ def main(
     try:
         if report is not None and report.suffix not in (".json", ".md"):
             raise VerifyError(f"cannot write the report '{report}': give a .json or .md file")
-        data, labels = (None, None) if inputs is None else _load(inputs)
+        data, labels = None, None
+        if inputs is not None:
+            shape = read_manifest(emitted)["inputs"][0]["shape"]
+            data, labels = load_images(inputs, tuple(shape)), load_labels(inputs)
         with Progress(console=console, transient=True) as progress:
             bar = progress.add_task("simulating", total=None)
             verdict = verify(
@@ -99,18 +102,6 @@ def main(
         console.print(line, markup=False)
     if not verdict.good:
         raise typer.Exit(1)
-
-
-def _load(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Images, and their classes where the file has 'labels'."""
-    try:
-        data = np.load(path, allow_pickle=False)
-        if isinstance(data, np.ndarray):
-            return data.astype(np.float32), None
-        labels = data.get("labels")
-        return data["images"].astype(np.float32), labels
-    except (OSError, EOFError, ValueError, KeyError) as error:
-        raise VerifyError(f"cannot read the inputs '{path}': {error}") from None
 
 
 def _print(

@@ -8,21 +8,21 @@ through the requantiser while the other fills.
 
 from __future__ import annotations
 
+from fragenv.hardware.array_timing import CONSTANT_ROWS
 from fragenv.hardware.chip import Chip
 
 #: pixels that one half of the accumulators holds
 ACC_PIXELS = 256
 #: requantisation constants of an output channel (int32 bias, 24-bit multiplier, shift), which
 #: precede the weights of its group in DRAM
-CONSTANT_BYTES = 8
-#: cycles from the sequencer's release of a RUN to the first beat (constants included), and from the
-#: last to its token
-RUN_OVERHEAD_CYCLES = 20
-#: the same of a pool, which follows the array or stands alone, and of every other vector operation
-POOL_OVERHEAD_CYCLES = 9
-#: what an addition adds to either, and a normalisation
+CONSTANT_BYTES = CONSTANT_ROWS
+#: cycles from the release of a vector operation to its first element, and from the last to the end
+POOL_OVERHEAD_CYCLES = 15
+#: what an addition adds to either, what its first fetch adds to a vector operation, and what a
+#: normalisation adds
 RESIDUAL_OVERHEAD_CYCLES = 5
-LRN_OVERHEAD_CYCLES = 9
+FETCH_OVERHEAD_CYCLES = 5
+LRN_OVERHEAD_CYCLES = 15
 #: cycles from the sequencer's release of a transfer to its first beat, beside the DRAM's latency
 DMA_OVERHEAD_CYCLES = 2
 
@@ -46,34 +46,13 @@ def bind_cycles(config_bytes: int, chip: Chip) -> int:
     return max(1, round(config_bytes / chip.config_bytes_per_cycle))
 
 
-def pixel_tiles(rows: int, cols: int) -> tuple[int, int, int]:
-    """How ``rows`` x ``cols`` pixels split over the accumulators: (full tiles, pixels of each,
-    pixels of the last one, 0 where there is no remainder). Tiles are whole rows where one fits."""
-    if cols <= ACC_PIXELS:
-        pixels = (ACC_PIXELS // cols) * cols
-        full, rest = divmod(rows * cols, pixels)
-        return full, pixels, rest
-    parts = ceil_div(cols, ACC_PIXELS)
-    # rows are split evenly; the remainder of each row is rounded up to the even part
-    return rows * parts, ceil_div(cols, parts), 0
-
-
-def array_cycles(
-    blocks: int, rows: int, cols: int, lanes_in: int, drains: bool = True, groups: int = 1
-) -> int:
-    """Cycles of the array for ``blocks`` PI x PO weight blocks over rows x cols pixels.
-
-    Each block takes a cycle per pixel, or PI cycles where there are fewer pixels than it takes to
-    shift in the next block; the first block's weights come before. The last pixel tile drains
-    after, unless the RUN ends inside an output group and leaves its sums in the accumulators.
-    The constants of each further one of ``groups`` output groups take ``CONSTANT_BYTES`` cycles
-    before its first block, which show where the pixels are few.
-    """
-    full, pixels, rest = pixel_tiles(rows, cols)
-    beats = full * max(pixels, lanes_in) + (max(rest, lanes_in) if rest else 0)
-    last = rest or pixels
-    stall = max(0, CONSTANT_BYTES - max(0, last - lanes_in))
-    return lanes_in + blocks * beats + (groups - 1) * stall + (last if drains else 0)
+def pixel_tiles(pixels: int) -> tuple[int, int, int]:
+    """How pixels split over the accumulators: (full tiles, pixels of each, pixels of the last one,
+    0 where there is no remainder). As few tiles as there can be, as even as they can be: a short
+    one would wait for the long one before it to leave the accumulators."""
+    size = ceil_div(pixels, ceil_div(pixels, ACC_PIXELS))
+    full, rest = divmod(pixels, size)
+    return full, size, rest
 
 
 def vector_cycles(elements: int, window: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +17,32 @@ def load_images(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     Raises:
         ModelError: the file cannot be read, or holds other shapes.
     """
+    images = _arrays(path)["images"].astype(np.float32)
+    if images.shape[1:] != shape or len(images) == 0:
+        wanted = ", ".join(map(str, ("n", *shape)))
+        raise ModelError(str(path), f"inputs have shape {images.shape}; give ({wanted})")
+    return images
+
+
+def load_labels(path: Path) -> npt.NDArray[np.int64] | None:
+    """The classes under 'labels' in a ``.npz`` file, (n,); None where there are none.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    labels = _arrays(path).get("labels")
+    return None if labels is None else labels.astype(np.int64)
+
+
+def _arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
         stored = np.load(path, allow_pickle=False)
-        data = np.asarray(stored if isinstance(stored, np.ndarray) else stored["images"])
-        images = data.astype(np.float32)
+        if isinstance(stored, np.ndarray):
+            return {"images": stored}
+        with stored:
+            return {"images": stored["images"], **stored}
     except (OSError, EOFError, ValueError, KeyError) as error:
         raise ModelError(str(path), f"inputs cannot be read: {error}") from None
-    if images.shape[1:] != shape or len(images) == 0:
-        raise ModelError(str(path), f"inputs have shape {images.shape}; give (n, {shape})")
-    return images
 
 
 def random_images(count: int, shape: tuple[int, ...], seed: int) -> npt.NDArray[np.float32]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from fragenv.hardware.area_model import row_bytes
 from fragenv.rtl.circuits import (
     CONFIG_UNIT,
     DMA_UNIT,
@@ -34,9 +35,10 @@ from fragenv.rtl.isa import (
 )
 from fragenv.rtl.memory_map import MemoryMap, map_memory
 from fragenv.rtl.names import comment_text, unique_identifiers
-from fragenv.rtl.records import Record, Translator, Work
+from fragenv.rtl.record import Record, Work
+from fragenv.rtl.records import Translator
 from fragenv.rtl.task import Task
-from fragenv.rtl.top import TOP_NAME, circuit_name, top_module
+from fragenv.rtl.top import TOP_NAME, buffer_ports, circuit_name, top_module
 from fragenv.rtl.waits import Access, count_waits
 from fragenv.schedule.problem import Problem
 from fragenv.schedule.program import Command, CommandKind, Program
@@ -74,8 +76,9 @@ def emit(problem: Problem, program: Program, numbers: Quantisation | None) -> Em
     circuits = assign_circuits(problem, program)
     streams = {t.number: t.stream() for t in tasks if t.array is not None}
     # a normalisation reads the channels before its first one, too
-    guard = max((t.window_before for t in tasks), default=0)
-    memory = map_memory(problem, program, {n: len(s) for n, s in streams.items()}, guard)
+    align = row_bytes(max(buffer_ports(problem.chip, circuits)))
+    guard = align if any(t.window_before for t in tasks) else 0
+    memory = map_memory(problem, program, {n: len(s) for n, s in streams.items()}, guard, align)
     translator = Translator(tasks, memory)
     works = [Work() if c.kind is CommandKind.BIND else translator.work(c) for c in program.commands]
     units = [_unit(c, circuits) for c in program.commands]
@@ -237,6 +240,7 @@ def _manifest(
         "network": problem.graph.name,
         "chip": asdict(problem.chip),
         "batch": problem.batch,
+        "parts": circuits.parts,
         "top": TOP_NAME,
         "predicted_cycles": timing.latency_cycles,
         "read_bytes": program.read_bytes,

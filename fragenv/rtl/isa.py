@@ -69,7 +69,6 @@ RUN_FIELDS = (
     _field("frames", 16, "frames"),
     _field("tile_pixels", 16, "pixels that pass per block of weights"),
     _field("tiles", 16, "pixel tiles"),
-    _field("tile_row_end", 16, "1 where a tile also ends with its row"),
     _field("parts", 16, "sources side by side along the input channels"),
     _field("out_channels", 16, "output channels, from the first group on"),
     _field("done_channels", 16, "those of them that are complete at the end and written"),

@@ -41,7 +41,11 @@ class MemoryMap:
 
 
 def map_memory(
-    problem: Problem, program: Program, weight_bytes: Mapping[int, int], guard: int = 0
+    problem: Problem,
+    program: Program,
+    weight_bytes: Mapping[int, int],
+    guard: int = 0,
+    align: int = 1,
 ) -> MemoryMap:
     """The memory map of a program.
 
@@ -49,12 +53,18 @@ def map_memory(
         problem, program: what is mapped.
         weight_bytes: per task the length of its weight stream.
         guard: bytes at the start of the buffer that are left free.
+        align: what the buffers' addresses are a multiple of, where that fits.
 
     Raises:
         InfeasibleError: the buffers cannot be packed into the chip's SRAM.
     """
     needs = buffer_needs(problem, program)
-    place = pack(needs, problem.chip.buffer_bytes - guard, problem.chip.name)
+    room = problem.chip.buffer_bytes - guard
+    try:
+        # rows of weights that begin with a row of the buffer touch one bank, not two
+        place = pack(needs, room, problem.chip.name, align)
+    except InfeasibleError:
+        place = pack(needs, room, problem.chip.name)
     place = {name: address + guard for name, address in place.items()}
     address = 0
     tensors: dict[str, int] = {}
@@ -114,8 +124,8 @@ def buffer_needs(problem: Problem, program: Program) -> list[Need]:
     return [Need(name, sizes[name], *spans[name]) for name in spans]
 
 
-def pack(needs: Iterable[Need], capacity: int, chip: str) -> dict[str, int]:
-    """Addresses for the buffers, first fit; by time of need, else by size.
+def pack(needs: Iterable[Need], capacity: int, chip: str, align: int = 1) -> dict[str, int]:
+    """Addresses for the buffers, multiples of ``align``, first fit; by time of need, else by size.
 
     Raises:
         InfeasibleError: none of the orders fits.
@@ -129,7 +139,7 @@ def pack(needs: Iterable[Need], capacity: int, chip: str) -> dict[str, int]:
     )
     least = 0
     for order in orders:
-        place = _first_fit(order)
+        place = _first_fit(order, align)
         used = max((place[n.name] + n.size for n in needs), default=0)
         if used <= capacity:
             return place
@@ -140,7 +150,7 @@ def pack(needs: Iterable[Need], capacity: int, chip: str) -> dict[str, int]:
     )
 
 
-def _first_fit(order: list[Need]) -> dict[str, int]:
+def _first_fit(order: list[Need], align: int) -> dict[str, int]:
     place: dict[str, int] = {}
     placed: list[Need] = []
     for need in order:
@@ -153,7 +163,7 @@ def _first_fit(order: list[Need]) -> dict[str, int]:
         for low, high in rivals:
             if address + need.size <= low:
                 break
-            address = max(address, high)
+            address = max(address, -(-high // align) * align)
         place[need.name] = address
         placed.append(need)
     return place

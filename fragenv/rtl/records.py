@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from fragenv.graph.operators import Operator, OpKind
+from fragenv.graph.operators import Operator
 from fragenv.hardware.fragment import Stage
 from fragenv.hardware.timing import ceil_div, pixel_tiles
 from fragenv.rtl.errors import EmitError
-from fragenv.rtl.isa import OP_DEPTHWISE, OP_LRN, OP_MAC, OP_MAX, OP_SUM
+from fragenv.rtl.isa import OP_DEPTHWISE, OP_MAC
 from fragenv.rtl.memory_map import MemoryMap
+from fragenv.rtl.record import Fields, Record, Work, dma_fields, target_fields, window_records
 from fragenv.rtl.task import Rows, Task
 from fragenv.rtl.windows import Windows, full_windows, geometry, rectangles, source_fields
 from fragenv.schedule.program import Command, CommandKind, Role
 from fragenv.schedule.tiling import Chunk, Order
 
 Span = tuple[int, int]
-Fields = Mapping[str, int]
-#: fields that mean nothing to a window operation, and those of constants that an array reads itself
-_ARRAY_ONLY = (
-    *("tile_pixels", "tiles", "tile_row_end", "passes", "w_base", "group_step", "first_part"),
-    *("first_group", "first_r", "first_s", "first_y", "first_x", "first_row", "first_col"),
-)
+#: fields that mean nothing to an array
 _WINDOW_ONLY = ("bias", "multiplier", "shift")
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One record of a unit; a RUN's has sources (one per part) and possibly a residual."""
-
-    fields: Fields
-    sources: tuple[Fields, ...] = ()
-    residual: Fields | None = None
-
-
-@dataclass
-class Work:
-    """What a command becomes: its records, and the buffer bytes that it touches."""
-
-    records: list[Record] = field(default_factory=list)
-    reads: list[Span] = field(default_factory=list)
-    writes: list[Span] = field(default_factory=list)
 
 
 class Translator:
@@ -79,7 +56,7 @@ class Translator:
     # ---- DMA ----
     def _spill(self, command: Command) -> Work:
         base = self.memory.buffer[f"tensor.{command.tensor}"]
-        fields = _dma(
+        fields = dma_fields(
             1, 1, command.bytes, self.memory.dram_tensors[command.tensor], 0, base, command.bytes
         )
         return Work([Record(fields)], reads=[(base, base + command.bytes)])
@@ -102,7 +79,9 @@ class Translator:
                 f"its weight tile has {size} bytes, the schedule counts {command.bytes}"
             )
         place = self._weight_place(task, command.step)
-        fields = _dma(0, 1, size, self.memory.dram_weights[task.number] + offset, 0, place, size)
+        fields = dma_fields(
+            0, 1, size, self.memory.dram_weights[task.number] + offset, 0, place, size
+        )
         return Work([Record(fields)], writes=[(place, place + size)])
 
     def _load_input(self, task: Task, command: Command) -> Work:
@@ -123,7 +102,7 @@ class Translator:
             base = rows.frame_base(frame)
             ring = rows.ring_bytes if step < rows.ring_bytes else pieces * step
             address = dram + frame * frame_bytes + row * source.row_bytes
-            fields = _dma(0, pieces, size, address, dram_step, base, ring)
+            fields = dma_fields(0, pieces, size, address, dram_step, base, ring)
             fields |= {"buffer_first": rows.offset(frame, row), "buffer_step": step}
             work.records.append(Record(fields))
 
@@ -154,7 +133,9 @@ class Translator:
         dram_step = shape.out_bytes if whole else shape.k
         if not whole:
             dram += task.channel_range(command.step)[0]
-        fields = _dma(1, command.runs, command.run_bytes, dram, dram_step, rows.base, command.bytes)
+        fields = dma_fields(
+            1, command.runs, command.run_bytes, dram, dram_step, rows.base, command.bytes
+        )
         fields["buffer_step"] = command.run_bytes
         return Work([Record(fields)], reads=[(rows.base, rows.base + command.bytes)])
 
@@ -244,14 +225,14 @@ class Translator:
         channel = channels[0] if pixel == task.shape.k else 0
         windows = Windows(op, chunk.frames, rows, cols)
         sources = self._sources(task, command, windows.rows_read(), work)
-        fields = geometry(windows) | _target(target, frame, row, pixel, channel)
+        fields = geometry(windows) | target_fields(target, frame, row, pixel, channel)
         residual = self._residual(task, op, command, rows, (cols[0], channels[0]), work)
         if task.array is not None:
             record, weights = self._array(task, command, windows, sources, fields)
             work.reads.append(weights)
             work.records.append(replace(record, residual=residual))
         else:
-            work.records += _vector(task, op, windows, sources, fields, residual)
+            work.records += window_records(task, op, windows, sources, fields, residual)
         work.writes += target.spans(
             (frame, frame + chunk.frames[1] - chunk.frames[0]), (row, row + rows[1] - rows[0])
         )
@@ -285,9 +266,8 @@ class Translator:
         cols = windows.cols[1] - windows.cols[0]
         frames = windows.frames[1] - windows.frames[0]
         height = windows.rows[1] - windows.rows[0]
-        full, pixels, remainder = pixel_tiles(frames * height, cols)
-        wide = pixels < cols
-        tiles = frames * height * ceil_div(cols, pixels) if wide else full + (remainder > 0)
+        full, pixels, remainder = pixel_tiles(frames * height * cols)
+        tiles = full + (remainder > 0)
         if tiles > 1 and (blocks[0] % per_group or blocks[1] % per_group):
             raise EmitError("a weight tile ends inside an output group", op.name, op.kind)
         inputs = [
@@ -311,7 +291,6 @@ class Translator:
                 "clamp_max": high,
                 "tile_pixels": pixels,
                 "tiles": tiles,
-                "tile_row_end": int(wide),
                 "parts": len(parts),
                 "out_channels": last - first,
                 "done_channels": done,
@@ -353,62 +332,13 @@ class Translator:
             work.reads += sources[0][0].spans(windows.frames, windows.rows_read())
         for part in rectangles(windows):
             at = row + part.rows[0] - chunk.out_rows[0]
-            fields = geometry(part) | _target(
+            fields = geometry(part) | target_fields(
                 target, frame, at, pixel, channel + part.cols[0] * pixel
             )
             residual = self._residual(task, op, command, part.rows, (part.cols[0], first), work)
-            work.records += _vector(task, op, part, sources, fields, residual)
+            work.records += window_records(task, op, part, sources, fields, residual)
         height = chunk.out_rows[1] - chunk.out_rows[0]
         work.writes += target.spans((frame, frame + frames), (row, row + height))
-
-
-def _vector(
-    task: Task,
-    op: Operator,
-    windows: Windows,
-    sources: list[tuple[Rows, int]],
-    fields: dict[str, int],
-    residual: Fields | None,
-) -> list[Record]:
-    """A pool, or an operation on its own: one record per source, whose channels follow each
-    other."""
-    zero, low, high = task.numbers.limits(op)
-    if op.kind is OpKind.ADD:  # its limits hold after the addition
-        zero, low, high = 0, -128, 127
-    elif not task.numbers.rescales(op):
-        zero = 0
-    bias, multiplier, shift = task.numbers.window_constants(op, windows.valid)
-    kinds = {OpKind.AVGPOOL: OP_SUM, OpKind.GLOBALAVG: OP_SUM, OpKind.LRN: OP_LRN}
-    result = []
-    start = 0
-    for rows, channels in sources:
-        run = {
-            **fields,
-            **dict.fromkeys(_ARRAY_ONLY, 0),
-            "op": kinds.get(op.kind, OP_MAX),
-            "pad_value": task.numbers.pad_value(op),
-            "out_zero": zero,
-            "clamp_min": low,
-            "clamp_max": high,
-            "parts": 1,
-            "out_channels": channels,
-            "done_channels": channels,
-            "group_channels": channels,
-            "first_left": channels,
-            "dst_base": fields["dst_base"] + start,
-            "bias": bias,
-            "multiplier": multiplier,
-            "shift": shift,
-        }
-        source = source_fields(windows, rows, channels, 0)
-        if op.kind is OpKind.LRN:
-            run |= task.numbers.normalisation(op)
-            run |= {"k_rows": 1, "k_cols": int(op.attribute("size", 5)), "k_x_step": 0}
-            source |= {"k_col_step": 1, "base": source["base"] - run["first_x"]}
-        added = residual and {**residual, "base": residual["base"] + start}
-        result.append(Record(run, (source | {"in_groups": 0, "in_lanes_last": 0},), added))
-        start += channels
-    return result
 
 
 def _tile_numbers(task: Task) -> list[int]:
@@ -420,31 +350,3 @@ def _tile_numbers(task: Task) -> list[int]:
     if task.tiling.order is Order.STATIONARY or task.tiling.order is Order.STREAMED:
         return numbers
     return [0] * len(numbers)
-
-
-def _dma(
-    store: int, pieces: int, size: int, dram: int, dram_step: int, base: int, ring: int
-) -> dict[str, int]:
-    return {
-        "store": store,
-        "pieces": pieces,
-        "piece_bytes": size,
-        "dram_base": dram,
-        "dram_step": dram_step,
-        "buffer_base": base,
-        "buffer_ring": ring,
-        "buffer_first": 0,
-        "buffer_step": 0,
-    }
-
-
-def _target(target: Rows, frame: int, row: int, pixel: int, channel: int) -> dict[str, int]:
-    """The fields of where outputs go: ``pixel`` bytes per pixel, from ``channel`` on."""
-    return {
-        "dst_base": target.frame_base(frame) + channel,
-        "dst_ring": target.ring_bytes,
-        "dst_row0": target.offset(frame, row),
-        "dst_row_step": target.row_bytes,
-        "dst_col_step": pixel,
-        "dst_frame_step": target.frame_step,
-    }

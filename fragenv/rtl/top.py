@@ -113,6 +113,8 @@ module {top} #(
     .Readers    (Readers),
     .Writers    (Writers),
     .MaxBytes   (MaxBytes),
+    .Banks      ({banks}),
+    .Urgent     ({readers}'b{urgent}),
     .ReadBytes  ({{{read_bytes}}}),
     .WriteBytes ({{{write_bytes}}})
   ) u_buffer (
@@ -228,8 +230,10 @@ _PORT = """\
 """
 
 _NO_PORT = """\
+    // verilator lint_off PINCONNECTEMPTY
     .{port}_read_valid_o   (),
     .{port}_read_address_o (),
+    // verilator lint_on PINCONNECTEMPTY
     .{port}_read_ready_i   (1'b0),
     .{port}_data_i         ('0),
 """
@@ -252,7 +256,7 @@ def top_module(chip: Chip, circuits: Circuits, title: str) -> str:
     writers = [beat, *(f.lanes_out for f in fragments)]
     parts = "".join(_circuit(circuits, index, ports) for index in range(len(fragments)))
     readers = ports.widths
-    widest = max(*readers, *writers)
+    widest = max(buffer_ports(chip, circuits))
     bits = {name: field_words(fields) * WORD_BITS for name, fields in RECORDS.items()}
     residual_bits = bits["residual"] if circuits.adds else 1
     units = circuits.units
@@ -276,6 +280,8 @@ def top_module(chip: Chip, circuits: Circuits, title: str) -> str:
         writers=len(writers),
         circuits=len(fragments),
         buffer_bytes=chip.buffer_bytes,
+        banks=buffer_banks(widest),
+        urgent="".join("01"[port in ports.urgent] for port in reversed(range(len(readers)))),
         read_bytes=_widths(readers),
         write_bytes=_widths(writers),
     )
@@ -297,14 +303,29 @@ def top_module(chip: Chip, circuits: Circuits, title: str) -> str:
     return text + "endmodule\n`default_nettype wire\n"
 
 
+def buffer_ports(chip: Chip, circuits: Circuits) -> list[int]:
+    """Widths of what reads and writes the buffer, in bytes."""
+    lanes = [max(f.lanes_in, f.lanes_out) for f in circuits.fragments]
+    return [chip.dram_bytes_per_cycle, *lanes]
+
+
+def buffer_banks(widest: int) -> int:
+    """Banks of the buffer: accesses of wide ports meet more often."""
+    return 4 if widest <= 16 else 8
+
+
 class _Ports:
     """Numbers the buffer's reader ports as they are asked for."""
 
     def __init__(self, widths: list[int]) -> None:
         self.widths = widths
+        #: those whose waiting stops a whole circuit
+        self.urgent: set[int] = set()
 
-    def add(self, width: int) -> int:
+    def add(self, width: int, urgent: bool = False) -> int:
         self.widths.append(width)
+        if urgent:
+            self.urgent.add(len(self.widths) - 1)
         return len(self.widths) - 1
 
 
@@ -342,7 +363,7 @@ def _circuit(circuits: Circuits, index: int, ports: _Ports) -> str:
         lrn=f"1'b{int(Stage.LRN in fragment.stages)}",
         residual=f"1'b{int(adds)}",
         pixels=ACC_PIXELS,
-        x=ports.add(x_lanes),
+        x=ports.add(x_lanes, urgent=True),
         x_bits=8 * x_lanes,
         weights=port("w", fragment.has_array),
         added=port("r", adds),

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fragenv.rtl.records import Span
+from fragenv.rtl.record import Span
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,15 +13,16 @@ from functools import lru_cache
 
 from fragenv.graph.dataflow import DataflowGraph
 from fragenv.graph.operators import ACTIVATION_KINDS, POOL_KINDS, Operator, OpKind
+from fragenv.hardware.array_timing import array_cycles
 from fragenv.hardware.fragment import Fragment, Stage, stages_of
 from fragenv.hardware.timing import (
     CONSTANT_BYTES,
+    FETCH_OVERHEAD_CYCLES,
     LRN_OVERHEAD_CYCLES,
     POOL_OVERHEAD_CYCLES,
     RESIDUAL_OVERHEAD_CYCLES,
-    RUN_OVERHEAD_CYCLES,
-    array_cycles,
     ceil_div,
+    pixel_tiles,
     vector_cycles,
 )
 
@@ -205,26 +206,25 @@ class TaskShape:
         parts = self.part_channels if self.array is None else (channels,)
         groups_of_parts = sum(ceil_div(c, lanes) for c in parts)
         added = RESIDUAL_OVERHEAD_CYCLES if self.residuals else 0
+        fetched = added + FETCH_OVERHEAD_CYCLES if self.residuals else 0
         pool_only = self.array is None and not self.vector_passes
         cycles = 0
         if self.array is not None and array_rows:
             lanes_in = fragment.lanes_in if self.array is Stage.MAC else 1
             width = self.array_cols if cols is None or self.pool_window else cols
             per_group = self.blocks_per_group(fragment)
-            drains = blocks[1] % per_group == 0
-            groups = ceil_div(blocks[1], per_group) - blocks[0] // per_group
-            cycles += RUN_OVERHEAD_CYCLES + array_cycles(
-                blocks[1] - blocks[0], array_rows, width, lanes_in, drains, groups
-            )
-            cycles += added if drains and self.residual_before_pool else 0
+            tiles = pixel_tiles(array_rows * width)
+            cycles += array_cycles(*blocks, per_group, tiles, fragment.lanes_in, lanes_in)
+            cycles += added if self.residual_before_pool and not blocks[1] % per_group else 0
         elif self.vector_passes and array_rows:
             normalises = LRN_OVERHEAD_CYCLES if Stage.LRN in self.stages else 0
-            once = POOL_OVERHEAD_CYCLES + normalises + (added if self.residual_before_pool else 0)
+            once = POOL_OVERHEAD_CYCLES + normalises
+            once += fetched if self.residual_before_pool else 0
             elements = array_rows * self.array_cols * groups_of_parts
             cycles += len(parts) * once + vector_cycles(elements, self.vector_passes)
         if self.pool_window and out_rows:
             groups = groups_of_parts if pool_only else ceil_div(channels, lanes)
-            once = POOL_OVERHEAD_CYCLES + (0 if self.residual_before_pool else added)
+            once = POOL_OVERHEAD_CYCLES + (0 if self.residual_before_pool else fetched)
             cycles += (len(parts) if pool_only else 1) * once
             cycles += vector_cycles(out_rows * self.out_cols * groups, self.pool_window)
         return cycles

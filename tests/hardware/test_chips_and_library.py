@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fragenv.errors import InfeasibleError
+from fragenv.hardware.array_timing import array_cycles, multiply_cycles
 from fragenv.hardware.chip import Area, Chip, ChipError, load_chip, preset_names
 from fragenv.hardware.fragment import Fragment, Stage
 from fragenv.hardware.library import _pareto, build_library
-from fragenv.hardware.timing import ACC_PIXELS, array_cycles, dma_cycles, pixel_tiles
+from fragenv.hardware.timing import ACC_PIXELS, dma_cycles, pixel_tiles
 from fragenv.models import zoo
 from fragenv.schedule.problem import Problem
 from fragenv.schedule.shape import task_shape
@@ -70,23 +71,65 @@ def test_problem__refuses_a_chip_without_room_for_a_fragment() -> None:
         Problem(zoo.graph("lenet"), tiny(lut=500))
 
 
-@given(st.integers(1, 64), st.integers(1, 300))
-def test_pixel_tiles__cover_the_pixels_and_fit_the_accumulators(rows: int, cols: int) -> None:
-    full, pixels, rest = pixel_tiles(rows, cols)
-    assert pixels <= ACC_PIXELS
-    assert rest < pixels
-    covered = full * pixels + rest
-    if cols <= ACC_PIXELS:
-        assert covered == rows * cols
-    else:
-        assert rows * cols <= covered <= rows * (cols + cols // pixels + 1)
+@given(st.integers(1, 100_000))
+def test_pixel_tiles__cover_the_pixels_evenly_and_fit_the_accumulators(pixels: int) -> None:
+    full, size, rest = pixel_tiles(pixels)
+    assert full * size + rest == pixels
+    assert rest < size <= ACC_PIXELS
+    assert full + (rest > 0) == -(-pixels // ACC_PIXELS)
 
 
-@given(st.integers(1, 40), st.integers(1, 20), st.integers(1, 60), st.integers(1, 32))
+blocks = st.integers(1, 40)
+
+
+@given(blocks, blocks, st.integers(1, 2000), st.integers(1, 32))
 def test_array_cycles__never_beat_a_pixel_per_cycle(
-    blocks: int, rows: int, cols: int, lanes_in: int
+    per_group: int, groups: int, pixels: int, lanes: int
 ) -> None:
-    assert array_cycles(blocks, rows, cols, lanes_in) >= blocks * rows * cols
+    number = per_group * groups
+    cycles = array_cycles(0, number, per_group, pixel_tiles(pixels), lanes, lanes)
+    assert cycles >= number * pixels
+    assert cycles <= array_cycles(0, number, per_group, pixel_tiles(pixels + 1), lanes, lanes)
+
+
+def _slowly(units: list[tuple[bool, int, int]], lanes_in: int, rows: int) -> int:
+    """The rules of ``array_cycles``, unit by unit: (begins a group, blocks, pixels)."""
+    latency = 6 + multiply_cycles(lanes_in)
+    read: list[int] = []
+    groups: list[int] = []  # last read of each finished group
+    taken = before = 0
+    for number, (begins, count, pixels) in enumerate(units):
+        if number == 0:
+            taken = 9 + rows
+        else:
+            ready = taken + rows
+            if begins:
+                groups.append(read[-1])
+                ready += 8
+                if len(groups) > 1:
+                    ready = max(ready, groups[-2] + 10 + rows)
+            taken = max(ready, taken + before)
+        if number > 1:
+            taken = max(taken, read[-2] + 1)
+        taken += (count - 1) * max(pixels, rows)
+        before = pixels
+        sums = taken + pixels - 1 + latency
+        read.append(max(sums, read[-1] + 1 if read else 0) + pixels - 1)
+    return read[-1] + 10
+
+
+@given(
+    st.integers(1, 12), st.integers(1, 30), st.integers(1, 1500), st.integers(1, 20), st.booleans()
+)
+def test_array_cycles__is_the_sum_of_its_units(
+    per_group: int, groups: int, pixels: int, lanes_in: int, depthwise: bool
+) -> None:
+    tiles = pixel_tiles(pixels)
+    rows = 1 if depthwise else lanes_in
+    sizes = [tiles[1]] * tiles[0] + [tiles[2]] * (tiles[2] > 0)
+    units = [(i == 0, per_group, size) for _ in range(groups) for i, size in enumerate(sizes)]
+    found = array_cycles(0, per_group * groups, per_group, tiles, lanes_in, rows)
+    assert found == _slowly(units, lanes_in, rows)
 
 
 @given(st.integers(1, 5000), st.integers(1, 9), st.sampled_from([4, 16, 64]))

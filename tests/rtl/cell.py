@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import re
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import SupportsInt
 
 from fragenv.verify.build import QUICK, Design, build, cells_folder
 
@@ -75,10 +77,10 @@ def _used(folder: Path, name: str) -> set[str]:
     return found
 
 
-def pack(values: object, bits: int) -> int:
+def pack(values: Iterable[SupportsInt], bits: int) -> int:
     """Integers to one wide value, first in the lowest bits."""
     result = 0
-    for i, value in enumerate(values):  # type: ignore[call-overload]
+    for i, value in enumerate(values):
         result |= (int(value) & ((1 << bits) - 1)) << (bits * i)
     return result
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from cell import Cell, pack, unpack
@@ -58,51 +61,101 @@ def test_accumulator__adds_and_reads_at_once() -> None:
             cell.tick()
 
 
-def test_walker__visits_pixels_in_order_with_ring_and_mark() -> None:
-    names = ("cols", "rows", "frames", "y0", "x0", "y_step", "x_step")
-    wide = ("ring", "row0", "row_step", "col0", "col_step", "frame_step")
-    inputs = {"clk_i": 1, "load_i": 1, "step_i": 1, "back_i": 1, "mark_i": 1}
-    inputs |= {f"{n}_i": 16 for n in names} | {f"{n}_i": 32 for n in wide}
-    outputs = {"row_o": 32, "pixel_o": 32, "y_o": 16, "x_o": 16, "row_end_o": 1, "end_o": 1}
-    cell = Cell("fe_walker", inputs, outputs)
-    rng = np.random.default_rng(3)
-    for _ in range(20):
-        cols, rows, frames = (int(v) for v in rng.integers(1, 6, 3))
-        ring_rows, row_bytes = int(rng.integers(1, 7)), int(rng.integers(1, 50))
-        stride, first = int(rng.integers(1, 4)), int(rng.integers(0, ring_rows))
-        values = {
-            "cols": cols,
-            "rows": rows,
-            "frames": frames,
-            "ring": ring_rows * row_bytes,
-            "row0": first * row_bytes,
-            "row_step": stride % ring_rows * row_bytes,
-            "col0": -7,
-            "col_step": 3,
-            "frame_step": 1000,
-            "y0": -2,
-            "x0": -1,
-            "y_step": stride,
-            "x_step": 2,
-        }
-        cell.set(**{f"{n}_i": v for n, v in values.items()})
-        cell.set(load_i=1, step_i=0, back_i=0, mark_i=0)
+@pytest.mark.parametrize("depth", [2, 16])
+def test_fifo__keeps_the_order_and_lets_an_entry_pass_by(depth: int) -> None:
+    cell = Cell(
+        "fe_fifo",
+        {"clk_i": 1, "rst_ni": 1, "push_i": 1, "data_i": 20, "ready_i": 1},
+        {"valid_o": 1, "data_o": 20},
+        Bits=20,
+        Depth=depth,
+    )
+    rng = np.random.default_rng(depth)
+    inside: deque[int] = deque()
+    passed = full = 0
+    for cycle in range(3000):
+        haste = 0.8 if cycle // 100 % 2 else 0.2  # fuller and emptier by turns
+        ready, data = bool(rng.random() > haste), int(rng.integers(0, 2**20))
+        push = len(inside) < depth and bool(rng.random() < haste)
+        cell.set(push_i=int(push), data_i=data, ready_i=int(ready))
+        cell.settle()
+        passed += push and ready and not inside
+        if push:
+            inside.append(data)
+        full += len(inside) == depth
+        assert cell.get("valid_o") == int(bool(inside))
+        if inside:
+            assert cell.get("data_o") == inside[0]
+            if ready:
+                inside.popleft()
         cell.tick()
-        cell.set(load_i=0, step_i=1)
-        order = [(f, p, q) for f in range(frames) for p in range(rows) for q in range(cols)]
-        mark = position = 0
-        for _ in range(3 * len(order)):
-            f, p, q = order[position]
-            assert cell.get("row_o") == (first + p * stride) % ring_rows * row_bytes
-            pixel = 1000 * f + 3 * q - 7
-            assert unpack(cell.get("pixel_o"), 32, 1) == [pixel]
-            coordinates = unpack(cell.get("y_o") | cell.get("x_o") << 16, 16, 2)
-            assert coordinates == [p * stride - 2, 2 * q - 1]
-            assert cell.get("row_end_o") == int(q == cols - 1)
-            assert cell.get("end_o") == int(position == len(order) - 1)
-            step, back, marks = (int(v) for v in rng.integers(0, 2, 3))
-            cell.set(step_i=step, back_i=back, mark_i=marks)
+    assert passed > 50
+    assert full > 50
+
+
+class Drained(NamedTuple):
+    """A finished half: number of pixels, set of constants, whether it is the last of its group."""
+
+    half: int
+    pixels: int
+    bank: int
+    end: int
+
+
+def test_drain__reads_halves_in_turns_where_there_is_room() -> None:
+    lanes, pixels = 2, 8
+    cell = Cell(
+        "fe_drain",
+        {
+            **dict.fromkeys(("clk_i", "rst_ni", "room_i", "c_valid_i", "c_bank_i"), 1),
+            **dict.fromkeys(("finish_valid_i", "finish_half_i", "finish_bank_i"), 1),
+            **{"finish_end_i": 1, "finish_pixel_i": 3, "c_data_i": 8 * lanes},
+        },
+        {
+            **dict.fromkeys(("group_done_o", "busy_o", "read_valid_o", "read_half_o"), 1),
+            **{"valid_o": 1, "half_free_o": 2, "read_pixel_o": 3, "constants_o": 64 * lanes},
+        },
+        Lanes=lanes,
+        Pixels=pixels,
+    )
+    rng = np.random.default_rng(4)
+    constants = [0, 0]
+    for bank in (0, 1):
+        rows = rng.integers(0, 256, (8, lanes))
+        constants[bank] = pack([pack(rows[:, lane], 8) for lane in range(lanes)], 64)
+        for row in rows:
+            cell.set(c_valid_i=1, c_bank_i=bank, c_data_i=pack(row, 8), finish_valid_i=0, room_i=0)
             cell.tick()
-            if step:
-                position = mark if back else (position + 1) % len(order)
-                mark = position if marks else mark
+    cell.set(c_valid_i=0)
+    pending: deque[Drained] = deque()
+    half = position = read = 0
+    last: Drained | None = None  # what was read in the cycle before
+    for _ in range(3000):
+        room = int(rng.integers(0, 3) > 0)
+        finish = len(pending) < 2 and rng.integers(0, 4) == 0
+        new = Drained(half, int(rng.integers(1, pixels + 1)), *map(int, rng.integers(0, 2, 2)))
+        cell.set(finish_valid_i=int(finish), finish_half_i=half, finish_bank_i=new.bank)
+        cell.set(finish_end_i=new.end, finish_pixel_i=new.pixels - 1, room_i=room)
+        cell.settle()
+        now = pending[0] if pending and room else None
+        assert cell.get("read_valid_o") == int(now is not None)
+        assert cell.get("valid_o") == int(last is not None)
+        assert cell.get("busy_o") == int(bool(pending) or last is not None)
+        if last is not None:
+            assert cell.get("constants_o") == constants[last.bank]
+            ends = last.end and position == 0
+            assert cell.get("group_done_o") == int(bool(ends))
+        frees = now is not None and position + 1 == now.pixels
+        assert cell.get("half_free_o") == (1 << now.half if now and frees else 0)
+        if now is not None:
+            assert (cell.get("read_half_o"), cell.get("read_pixel_o")) == (now.half, position)
+            position = 0 if frees else position + 1
+            read += 1
+            if frees:
+                pending.popleft()
+        last = now
+        if finish:
+            pending.append(new)
+            half = 1 - half
+        cell.tick()
+    assert read > 500

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,16 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fragenv.errors import InfeasibleError
+from fragenv.hardware.fragment import Fragment, Stage
 from fragenv.models.load import load_graph
 from fragenv.rtl import isa
 from fragenv.rtl.emit import emit, write
 from fragenv.rtl.errors import EmitError
 from fragenv.rtl.memory_map import Need, pack
 from fragenv.rtl.waits import Access, count_waits
-from fragenv.rtl.weights import channel_constants, fixed_point, stream_offset, weight_stream
+from fragenv.rtl.weights import channel_constants, fixed_point, weight_stream
 from fragenv.schedule.lower import lower
 from fragenv.schedule.problem import Problem
 from fragenv.schedule.program import Program
+from fragenv.schedule.shape import task_shape
 from fragenv.verify.build import cells_folder
 
 
@@ -46,12 +49,12 @@ def test_cells__are_documented_and_short() -> None:
 @given(st.integers(-(2**15), 2**15 - 1), st.integers(0, 2**32 - 1))
 def test_pack__puts_fields_where_the_struct_has_them(pad: int, base: int) -> None:
     values = dict.fromkeys((f.name for f in isa.RUN_FIELDS), 0)
-    words = isa.pack(isa.RUN_FIELDS, values | {"pad_value": pad, "src_base": base})
+    words = isa.pack(isa.RUN_FIELDS, values | {"pad_value": pad, "dst_base": base})
     packed = sum(w << (64 * i) for i, w in enumerate(words))
     position = 0
     for field in isa.RUN_FIELDS:
         value = packed >> position & ((1 << field.bits) - 1)
-        wanted = {"pad_value": pad % 2**16, "src_base": base}.get(field.name, 0)
+        wanted = {"pad_value": pad % 2**16, "dst_base": base}.get(field.name, 0)
         assert value == wanted
         position += field.bits
 
@@ -82,9 +85,16 @@ def test_fixed_point__refuses_the_impossible() -> None:
 
 @settings(deadline=None)
 @given(
-    st.integers(1, 9), st.integers(1, 9), st.integers(1, 3), st.integers(1, 4), st.integers(1, 5)
+    st.integers(1, 9),
+    st.lists(st.integers(1, 9), min_size=1, max_size=3),
+    st.integers(1, 3),
+    st.integers(1, 4),
+    st.integers(1, 5),
 )
-def test_weight_stream__is_blocks_in_order(k: int, c: int, r: int, pi: int, po: int) -> None:
+def test_weight_stream__is_blocks_in_order(
+    k: int, parts: list[int], r: int, pi: int, po: int
+) -> None:
+    c = sum(parts)
     rng = np.random.default_rng(k * 100 + c)
     weight = rng.integers(-128, 128, (k, c, r, 2), dtype=np.int8)
     bias = rng.integers(-1000, 1000, k, dtype=np.int32)
@@ -92,12 +102,16 @@ def test_weight_stream__is_blocks_in_order(k: int, c: int, r: int, pi: int, po: 
     assert list(constants.bias) == [
         int(b) - 5 * int(w.sum(dtype=int)) for b, w in zip(bias, weight, strict=True)
     ]
-    stream = weight_stream(weight, constants, pi, po)
+    stream = weight_stream(weight, constants, tuple(parts), pi, po)
+    lanes: list[range] = []  # input channels of each lane group
+    for number, size in enumerate(parts):
+        start = sum(parts[:number])
+        lanes += [range(i, min(start + size, i + pi)) for i in range(start, start + size, pi)]
     expected: list[int] = []
     starts: list[int] = []
     for first in range(0, k, po):
         channels = range(first, min(k, first + po))
-        for block in range(-(-c // pi) * r * 2):
+        for block in range(len(lanes) * r * 2):
             starts.append(len(expected))
             if block == 0:
                 for byte in range(8):
@@ -107,11 +121,16 @@ def test_weight_stream__is_blocks_in_order(k: int, c: int, r: int, pi: int, po: 
                         word |= int(constants.shift[channel]) << 56
                         expected.append(word >> (8 * byte) & 255)
             lane, kernel = divmod(block, r * 2)
-            for row in range(lane * pi, min(c, lane * pi + pi)):
+            for row in lanes[lane]:
                 expected += [int(weight[n, row, kernel // 2, kernel % 2]) & 255 for n in channels]
     assert list(stream) == expected
-    assert [stream_offset(i, weight.shape, pi, po) for i in range(len(starts))] == starts
-    assert stream_offset(len(starts), weight.shape, pi, po) == len(stream)
+    graph = load_graph("lenet")
+    shape = task_shape(graph, (graph.operators[0].name,), {})
+    assert shape is not None
+    shape = replace(shape, k=k, c=c, kernel=2 * r, part_channels=tuple(parts))
+    fragment = Fragment(pi, po, (Stage.MAC,))
+    assert [shape.weight_prefix(i, fragment) for i in range(len(starts))] == starts
+    assert shape.weight_prefix(len(starts), fragment) == len(stream)
 
 
 def test_channel_constants__refuses_sums_beyond_int32() -> None:

@@ -26,27 +26,27 @@ module fe_add #(
   assign residual = residual_i;
 
   logic        [3:0]  valid_q;
-  logic signed [39:0] half_q;
+  logic signed [40:0] half_q;             // up to 2^39
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) {valid_o, valid_q} <= '0;
     else         {valid_o, valid_q} <= {valid_q, valid_i};
-    half_q <= residual.shift == '0 ? 40'sd0 : 40'sd1 <<< (residual.shift[5:0] - 6'd1);
+    half_q <= residual.shift == '0 ? 41'sd0 : 41'sd1 <<< (residual.shift[5:0] - 6'd1);
   end
 
   for (genvar i = 0; i < Lanes; i++) begin : gen_lane
     logic signed [9:0]  a_q, b_q;
     logic signed [35:0] a_product_q, b_product_q;
-    logic signed [39:0] sum_q, shifted_q;
-    logic signed [39:0] moved;
+    logic signed [40:0] sum_q, shifted_q;
+    logic signed [40:0] moved;
     logic        [7:0]  limited;
 
-    assign moved = shifted_q + 40'(residual.out_zero);
+    assign moved = shifted_q + 41'(residual.out_zero);
 
     always_comb begin
       limited = moved[7:0];
-      if (moved < 40'(residual.clamp_min)) limited = residual.clamp_min[7:0];
-      if (moved > 40'(residual.clamp_max)) limited = residual.clamp_max[7:0];
+      if (moved < 41'(residual.clamp_min)) limited = residual.clamp_min[7:0];
+      if (moved > 41'(residual.clamp_max)) limited = residual.clamp_max[7:0];
     end
 
     always_ff @(posedge clk_i) begin
@@ -54,7 +54,7 @@ module fe_add #(
       b_q            <= 10'($signed(b_i[8*i+:8])) - 10'(residual.zero_b);
       a_product_q    <= 36'(a_q) * 36'($signed({1'b0, residual.multiplier_a[23:0]}));
       b_product_q    <= 36'(b_q) * 36'($signed({1'b0, residual.multiplier_b[23:0]}));
-      sum_q          <= 40'(a_product_q) + 40'(b_product_q) + half_q;
+      sum_q          <= 41'(a_product_q) + 41'(b_product_q) + half_q;
       shifted_q      <= sum_q >>> residual.shift[5:0];
       data_o[8*i+:8] <= limited;
     end

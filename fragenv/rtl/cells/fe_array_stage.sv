@@ -114,7 +114,10 @@ module fe_array_stage #(
   );
 
   // ---- pixels of a block, one per cycle ----
-  logic                 busy_q, issue, half_q, row_end, all_end, tile_end, in_bounds, hold, rows_there;
+  logic                 busy_q, issue, half_q, all_end, tile_end, in_bounds, hold, rows_there;
+  // verilator lint_off UNUSEDSIGNAL
+  logic                 row_end;          // tiles do not end with rows
+  // verilator lint_on UNUSEDSIGNAL
   logic [1:0]           half_busy_q, half_free;
   logic [PixelBits-1:0] pixel_q;
   logic [15:0]          since_q;          // cycles since the last block was taken
@@ -124,7 +127,7 @@ module fe_array_stage #(
   assign take       = b_valid && rows_there && !busy_q && !hold && !(ready.first && half_busy_q[half_q]);
   assign issue      = (busy_q && !hold) || take;
   assign block      = busy_q ? block_q : ready;
-  assign tile_end   = 16'(pixel_q) + 16'd1 == run.tile_pixels || all_end || (run.tile_row_end[0] && row_end);
+  assign tile_end   = 16'(pixel_q) + 16'd1 == run.tile_pixels || all_end;
 
   fe_source #(.Parts(Parts), .SourceBits(SourceBits), .RunBits(RunBits)) u_source (
     .clk_i     (clk_i),

@@ -1,13 +1,15 @@
 // fe_bank_grant - shares the banks of the tensor buffer among ports that may want two banks at once.
 //
-// A port moves in a cycle in which no valid port before it wants one of its banks. The first port
-// changes every cycle, so every port comes first in turn and none starves.
+// A port moves in a cycle in which no valid port before it wants one of its banks. Urgent ports come
+// before the others, but in every eighth cycle after them; within a class the first port changes every
+// cycle. So none starves.
 // Latency  : outputs follow their inputs in the same cycle.  Reset: synchronous, active low.
 // Does not : give a bank to a port behind one that waits for another bank.
 `default_nettype none
 module fe_bank_grant #(
   parameter int Ports = 2,
-  parameter int Banks = 8
+  parameter int Banks = 8,
+  parameter logic [Ports-1:0] Urgent = '0
 ) (
   input  wire                    clk_i,
   input  wire                    rst_ni,
@@ -17,16 +19,19 @@ module fe_bank_grant #(
   output logic [Banks*Ports-1:0] has_o        // banks that the port has of those that it wants
 );
   logic [15:0]            first_q, first;      // the port that comes first; in the next cycle
+  logic [2:0]             turn_q;
   logic [Ports*Ports-1:0] before_q;            // bit Ports*p+q: port q comes before port p
 
   assign first = !rst_ni || first_q == 16'(Ports - 1) ? '0 : first_q + 16'd1;
 
   always_ff @(posedge clk_i) begin
     first_q <= first;
+    turn_q  <= !rst_ni ? '0 : turn_q + 3'd1;
     for (int p = 0; p < Ports; p++) begin
       for (int q = 0; q < Ports; q++) begin
         // the turn that begins at the first port meets q earlier than p
-        before_q[Ports*p+q] <= q < p ? !(first > 16'(q) && first <= 16'(p)) : first > 16'(p) && first <= 16'(q);
+        if (Urgent[p] != Urgent[q]) before_q[Ports*p+q] <= Urgent[q] != (turn_q == '0);
+        else before_q[Ports*p+q] <= q < p ? !(first > 16'(q) && first <= 16'(p)) : first > 16'(p) && first <= 16'(q);
       end
     end
   end

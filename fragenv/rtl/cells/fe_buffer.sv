@@ -4,7 +4,7 @@
 // WriteBytes[16*p+:16] bytes to any byte address. Rows of RowBytes bytes are spread over the banks
 // (fe_bank_address), each of which reads a row and writes a row per cycle.
 // Handshake : an access moves where valid and ready are 1; until then valid, address, bytes and data
-//             stay. ready is 0 only where accesses meet in a bank; every port comes first in turn.
+//             stay. ready is 0 only where accesses meet in a bank; urgent ports come before others, none starves.
 // Latency   : data come exactly 2 cycles after the access moves and stay for that cycle alone. A read
 //             sees the writes that moved 2 or more cycles before it.
 // Throughput: 1 access per port and cycle where banks differ.
@@ -18,6 +18,7 @@ module fe_buffer #(
   parameter int MaxBytes = 16,                               // the widest port
   parameter int Banks    = 4,                                // a power of two, at least 2
   parameter int PageRows = 512,                              // depth of a block RAM of 32 bits
+  parameter logic [Readers-1:0] Urgent = '0,                 // readers that come before the others
   parameter logic [16*Readers-1:0] ReadBytes  = {Readers{16'd16}},
   parameter logic [16*Writers-1:0] WriteBytes = {Writers{16'd16}}
 ) (
@@ -63,7 +64,7 @@ module fe_buffer #(
   logic [IndexBits*Readers-1:0] r_first_index, r_second_index;
   logic [RowBits*Banks-1:0]     rows;                // what each bank reads
 
-  fe_bank_grant #(.Ports(Readers), .Banks(Banks)) u_read_grant (
+  fe_bank_grant #(.Ports(Readers), .Banks(Banks), .Urgent(Urgent)) u_read_grant (
     .clk_i   (clk_i),
     .rst_ni  (rst_ni),
     .valid_i (read_valid_i),

@@ -1,6 +1,6 @@
 // Fields of the run record, written from fragenv/rtl/isa.py: change them there.
 typedef struct packed {
-  logic        [15:0] spare;
+  logic        [31:0] spare;
   logic        [31:0] multiplier;  // window operations: 24-bit multiplier of the requantiser
   logic signed [31:0] bias;  // window operations: added before requantisation
   logic        [31:0] dst_frame_step;  // bytes from an output frame to the next
@@ -26,7 +26,6 @@ typedef struct packed {
   logic        [15:0] done_channels;  // those of them that are complete at the end and written
   logic        [15:0] out_channels;  // output channels, from the first group on
   logic        [15:0] parts;  // sources side by side along the input channels
-  logic        [15:0] tile_row_end;  // 1 where a tile also ends with its row
   logic        [15:0] tiles;  // pixel tiles
   logic        [15:0] tile_pixels;  // pixels that pass per block of weights
   logic        [15:0] frames;  // frames

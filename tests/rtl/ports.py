@@ -1,0 +1,147 @@
+"""The buffer as a cell sees it: bytes behind reader ports and a writer port, which stall."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from cell import Cell
+
+#: cycles from the transfer of a read to its data
+LATENCY = 2
+
+
+@dataclass
+class Reader:
+    """A reader port of a cell: the beginning of its names, bytes and name of its data ("" where
+    they go to another cell).
+
+    ``stalls`` is the share of cycles in which the port is not ready.
+    """
+
+    name: str
+    bytes: int
+    data: str = ""
+    stalls: float = 0.0
+    #: address that waits for ready
+    waiting: int | None = None
+    #: cycle -> address whose data come then
+    coming: dict[int, int] = field(default_factory=dict)
+    #: what the data are in this cycle
+    seen: int = 0
+
+    def inputs(self) -> dict[str, int]:
+        data = {self.data: 8 * self.bytes} if self.data else {}
+        return {f"{self.name}_ready_i": 1, **data}
+
+    def outputs(self) -> dict[str, int]:
+        return {f"{self.name}_valid_o": 1, f"{self.name}_address_o": 32}
+
+
+@dataclass
+class Writer:
+    """The writer port of a cell, ``bytes`` wide."""
+
+    bytes: int
+    stalls: float = 0.0
+    #: (address, bytes, data) that waits for ready
+    waiting: tuple[int, int, int] | None = None
+
+    def inputs(self) -> dict[str, int]:
+        return {"write_ready_i": 1}
+
+    def outputs(self) -> dict[str, int]:
+        return {
+            "write_valid_o": 1,
+            "write_address_o": 32,
+            "write_bytes_o": 16,
+            "write_data_o": 8 * self.bytes,
+        }
+
+
+class Ports:
+    """Serves the ports of a cell from ``memory`` and checks that requests wait unchanged.
+
+    Data come exactly ``LATENCY`` cycles after their transfer; in all other cycles the data are
+    garbage. Every byte may be written once.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        memory: npt.NDArray[np.uint8],
+        readers: tuple[Reader, ...],
+        writer: Writer | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.cell, self.memory, self.readers, self.writer = cell, memory, readers, writer
+        self.random = random.Random(seed)
+        self.written = np.zeros(len(memory), bool)
+        self.cycle = self.moved = 0
+
+    @property
+    def stuck(self) -> bool:
+        """Nothing has moved for longer than any stall lasts."""
+        return self.cycle - self.moved > 2000
+
+    def settle(self, **inputs: int) -> None:
+        """The first half of a cycle: inputs are set, outputs follow, what is ready moves."""
+        self.cell.set(**inputs)
+        ready = [self.random.random() >= port.stalls for port in self.readers]
+        for port, moves in zip(self.readers, ready, strict=True):
+            port.seen = self._data(port)
+            self.cell.set(**{f"{port.name}_ready_i": int(moves)})
+            if port.data:
+                self.cell.set(**{port.data: port.seen})
+        accepts = self.writer is not None and self.random.random() >= self.writer.stalls
+        if self.writer is not None:
+            self.cell.set(write_ready_i=int(accepts))
+        self.cell.settle()
+        for port, moves in zip(self.readers, ready, strict=True):
+            self._read(port, moves)
+        if self.writer is not None:
+            self._write(self.writer, accepts)
+
+    def tick(self) -> None:
+        """The second half: the clock's edge."""
+        self.cell.tick()
+        self.cycle += 1
+
+    def _data(self, port: Reader) -> int:
+        garbage = self.random.getrandbits(8 * port.bytes)
+        address = port.coming.pop(self.cycle, None)
+        if address is None:
+            return garbage
+        found = self.memory[address : address + port.bytes].tobytes()
+        return int.from_bytes(found, "little") | garbage >> (8 * len(found)) << (8 * len(found))
+
+    def _read(self, port: Reader, moves: bool) -> None:
+        valid = self.cell.get(f"{port.name}_valid_o")
+        address = self.cell.get(f"{port.name}_address_o") if valid else None
+        if port.waiting is not None:
+            assert address == port.waiting, f"{port.name} moves on before it is served"
+        port.waiting = None if moves else address
+        if moves and address is not None:
+            assert address < len(self.memory), f"{port.name} reads byte {address}"
+            port.coming[self.cycle + LATENCY] = address
+            self.moved = self.cycle
+
+    def _write(self, port: Writer, moves: bool) -> None:
+        get = self.cell.get
+        request = None
+        if get("write_valid_o"):
+            request = (get("write_address_o"), get("write_bytes_o"), get("write_data_o"))
+        if port.waiting is not None:
+            assert request == port.waiting, "the writer moves on before it is served"
+        port.waiting = None if moves else request
+        if moves and request is not None:
+            address, count, data = request
+            assert 1 <= count <= port.bytes
+            place = slice(address, address + count)
+            assert not self.written[place].any(), f"bytes {place} are written twice"
+            self.written[place] = True
+            self.moved = self.cycle
+            whole = data.to_bytes(port.bytes, "little")
+            self.memory[place] = np.frombuffer(whole[:count], np.uint8)
