@@ -16,7 +16,7 @@ from fragenv.synth.tools import SynthesisError, run, yosys
 
 FAMILIES = tuple(CELLS)
 _COMMANDS = {
-    "ecp5": "synth_ecp5 -top {top} -json netlist.json",
+    "ecp5": "synth_ecp5 -nowidelut -top {top} -json netlist.json",
     # pads and clock buffers belong to the board
     "xilinx": "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top {top}",
 }

@@ -77,6 +77,14 @@ def _used(folder: Path, name: str) -> set[str]:
     return found
 
 
+def declared(name: str) -> int:
+    """A localparam of the cells' common latencies."""
+    text = (cells_folder() / "fe_latencies.svh").read_text("utf-8")
+    found = re.search(rf"localparam int {name}\s*=\s*(\d+);", text)
+    assert found, name
+    return int(found[1])
+
+
 def pack(values: Iterable[SupportsInt], bits: int) -> int:
     """Integers to one wide value, first in the lowest bits."""
     result = 0

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from cell import Cell, pack, unpack
+from cell import Cell, declared, pack, unpack
 
 pytestmark = pytest.mark.rtl
 
 READ_BYTES = (8, 3, 8, 5)
 WRITE_BYTES = (8, 5)
 WIDEST = 8
-LATENCY = 2
+LATENCY = declared("BufferLatency")
+#: a read sees the writes that moved so many cycles before it
+WRITTEN = 2
 
 
 def _widths(sizes: tuple[int, ...]) -> str:
@@ -64,7 +66,7 @@ class Traffic:
         self.cell = cell
         self.memory = np.zeros(size, np.uint8)
         #: cycle in which each byte's last write moved
-        self.written = np.full(size, -LATENCY)
+        self.written = np.full(size, -WRITTEN)
         self.reads: list[int | None] = [None] * len(READ_BYTES)
         self.writes: list[Access | None] = [None] * len(WRITE_BYTES)
         self.coming: dict[int, list[tuple[int, int, np.ndarray, np.ndarray]]] = {}
@@ -92,7 +94,7 @@ class Traffic:
                 self.stalled += 1
                 continue
             part = slice(address, address + READ_BYTES[port])
-            certain = self.written[part] <= now - 2
+            certain = self.written[part] <= now - WRITTEN
             entry = (port, address, self.memory[part].copy(), certain)
             self.coming.setdefault(now + LATENCY, []).append(entry)
             self.reads[port] = None

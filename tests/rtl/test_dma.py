@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from cell import Cell, pack
+from cell import Cell, declared, pack
 
 from fragenv.rtl import isa
 
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.rtl
 BEAT = 4
 QUEUE = 8
 #: cycles of a transfer beside the DRAM's latency and its beats
-LOAD_OVERHEAD, STORE_OVERHEAD = 2, 3
-BUFFER_LATENCY = 2
+LOAD_OVERHEAD, STORE_OVERHEAD = 2, declared("BufferLatency") + 1
+BUFFER_LATENCY = declared("BufferLatency")
 
 
 def _dma() -> Cell:

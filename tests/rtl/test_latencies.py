@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
-from cell import Cell
+from cell import Cell, declared
 from test_mac_array import mac_array
 from test_requantise import requantise
 
-from fragenv.verify.build import cells_folder
-
 pytestmark = pytest.mark.rtl
-
-
-def declared(name: str) -> int:
-    """A localparam of the cells' common latencies."""
-    text = (cells_folder() / "fe_latencies.svh").read_text("utf-8")
-    found = re.search(rf"localparam int {name}\s*=\s*(\d+);", text)
-    assert found, name
-    return int(found[1])
 
 
 def _measured(cell: Cell, valid_in: str, valid_out: str) -> int:

@@ -51,7 +51,7 @@ def test_synthesise__a_multiplier_per_weight(needs_yosys: None) -> None:
 
 @pytest.mark.rtl
 @pytest.mark.parametrize("family", ["ecp5", "xilinx"])
-@pytest.mark.parametrize("rows", [512, 2816, 5632])
+@pytest.mark.parametrize("rows", [512, 5632])
 def test_synthesise__a_bank_wastes_no_block_ram(needs_yosys: None, family: str, rows: int) -> None:
     bank = cell("fe_bank", RowBytes=4, Rows=rows, IndexBits=13)
     assert synthesise(bank, family).sram == rows // 512

@@ -5,8 +5,8 @@
 // (fe_bank_address), each of which reads a row and writes a row per cycle.
 // Handshake : an access moves where valid and ready are 1; until then valid, address, bytes and data
 //             stay. ready is 0 only where accesses meet in a bank; urgent ports come before others, none starves.
-// Latency   : data come exactly 2 cycles after the access moves and stay for that cycle alone. A read
-//             sees the writes that moved 2 or more cycles before it.
+// Latency   : data come exactly BufferLatency (2 or 3) cycles after the access moves and stay for that cycle
+//             alone. A read sees the writes that moved 2 or more cycles before it.
 // Throughput: 1 access per port and cycle where banks differ.
 // Reset     : synchronous, active low; contents are undefined at power-up.
 // Does not  : order writes to one byte: the memory map gives each writer its own place.
@@ -37,6 +37,8 @@ module fe_buffer #(
   // verilator lint_on UNUSEDSIGNAL
   output logic                            error_o            // an access began outside of the buffer
 );
+  `include "fe_latencies.svh"
+  localparam int BankSteps  = BufferLatency - 2;             // registers between ports and banks
   localparam int RowBytes   = MaxBytes < 4 ? 4 : 1 << $clog2(MaxBytes);
   localparam int RowBits    = 8 * RowBytes;
   localparam int OffsetBits = $clog2(RowBytes);
@@ -75,8 +77,8 @@ module fe_buffer #(
 
   for (genvar p = 0; p < Readers; p++) begin : gen_reader
     localparam int Width = 32'(ReadBytes[16*p+:16]);
-    logic [OffsetBits-1:0] offset, offset_q, offset_q2;
-    logic [Banks-1:0]      first_q, second_q;        // banks whose rows come in cycle 1
+    logic [OffsetBits-1:0] offset, row_offset, offset_q;
+    logic [Banks-1:0]      row_first, row_second;    // banks whose rows come now
     logic [RowBits-1:0]    lanes, met, met_q;
 
     fe_bank_address #(
@@ -92,30 +94,33 @@ module fe_buffer #(
       .second_index_o (r_second_index[IndexBits*p+:IndexBits])
     );
 
-    // ---- cycle 1: lanes from the offset on come from the first row, the others from the next ----
-    assign lanes = {RowBits{1'b1}} << {offset_q, 3'b000};
+    fe_delay #(.Bits(2 * Banks + OffsetBits), .Steps(BankSteps + 1)) u_row (
+      .clk_i   (clk_i),
+      .value_i ({r_first[Banks*p+:Banks], r_second[Banks*p+:Banks], offset}),
+      .value_o ({row_first, row_second, row_offset})
+    );
+
+    // ---- lanes from the offset on come from the first row, the others from the next ----
+    assign lanes = {RowBits{1'b1}} << {row_offset, 3'b000};
 
     always_comb begin
       met = '0;
       for (int b = 0; b < Banks; b++) begin
-        if (first_q[b])  met = met | (rows[RowBits*b+:RowBits] & lanes);
-        if (second_q[b]) met = met | (rows[RowBits*b+:RowBits] & ~lanes);
+        if (row_first[b])  met = met | (rows[RowBits*b+:RowBits] & lanes);
+        if (row_second[b]) met = met | (rows[RowBits*b+:RowBits] & ~lanes);
       end
     end
 
     always_ff @(posedge clk_i) begin
-      first_q   <= r_first[Banks*p+:Banks];
-      second_q  <= r_second[Banks*p+:Banks];
-      offset_q  <= offset;
-      offset_q2 <= offset_q;
-      met_q     <= met;
+      offset_q <= row_offset;
+      met_q    <= met;
     end
 
-    // ---- cycle 2: the first byte moves to lane 0 ----
-    assign read_data_o[8*MaxBytes*p+:8*MaxBytes] = (8*MaxBytes)'((8*Width)'({met_q, met_q} >> {offset_q2, 3'b000}));
+    // ---- last cycle: the first byte moves to lane 0 ----
+    assign read_data_o[8*MaxBytes*p+:8*MaxBytes] = (8*MaxBytes)'((8*Width)'({met_q, met_q} >> {offset_q, 3'b000}));
   end
 
-  // ---- writers, cycle 0: banks; cycle 1: bytes move to their lanes ----
+  // ---- writers, cycle 0: banks; cycle 1: bytes move to their lanes; then the bank ----
   logic [Banks*Writers-1:0]      w_first, w_second;
   // verilator lint_off UNUSEDSIGNAL
   logic [Banks*Writers-1:0]      w_has;                // a write that moves has all its banks
@@ -177,6 +182,10 @@ module fe_buffer #(
     logic [IndexBits-1:0] read_index, write_index;
     logic [RowBytes-1:0]  enable;
     logic [RowBits-1:0]   data;
+    logic                 bank_reads, bank_writes;
+    logic [IndexBits-1:0] bank_read_index, bank_write_index;
+    logic [RowBytes-1:0]  bank_enable;
+    logic [RowBits-1:0]   bank_data;
 
     always_comb begin
       reads      = 1'b0;
@@ -207,20 +216,32 @@ module fe_buffer #(
       end
     end
 
+    fe_delay #(.Bits(1 + IndexBits), .Steps(BankSteps)) u_read (
+      .clk_i   (clk_i),
+      .value_i ({reads, read_index}),
+      .value_o ({bank_reads, bank_read_index})
+    );
+
+    fe_delay #(.Bits(1 + IndexBits + RowBytes + RowBits), .Steps(BankSteps)) u_write (
+      .clk_i   (clk_i),
+      .value_i ({writes, write_index, enable, data}),
+      .value_o ({bank_writes, bank_write_index, bank_enable, bank_data})
+    );
+
     if (Depth > 0) begin : gen_rows
       fe_bank #(.RowBytes(RowBytes), .Rows(Depth), .IndexBits(IndexBits)) u_bank (
         .clk_i          (clk_i),
-        .read_valid_i   (reads),
-        .read_index_i   (read_index),
+        .read_valid_i   (bank_reads),
+        .read_index_i   (bank_read_index),
         .read_data_o    (rows[RowBits*b+:RowBits]),
-        .write_valid_i  (writes),
-        .write_index_i  (write_index),
-        .write_enable_i (enable),
-        .write_data_i   (data)
+        .write_valid_i  (bank_writes),
+        .write_index_i  (bank_write_index),
+        .write_enable_i (bank_enable),
+        .write_data_i   (bank_data)
       );
     end else begin : gen_no_rows
       // verilator lint_off UNUSEDSIGNAL
-      wire unused = ^{reads, read_index, writes, write_index, enable, data};
+      wire unused = ^{bank_reads, bank_read_index, bank_writes, bank_write_index, bank_enable, bank_data};
       // verilator lint_on UNUSEDSIGNAL
       assign rows[RowBits*b+:RowBits] = '0;
     end

@@ -4,10 +4,10 @@
 //              request_ready_i are 1 (writes carry their data). Every request is answered once, in order:
 //              read data, or the acknowledgement of a write. An answer cannot be refused: beats are
 //              asked for only where the queue has a place for them.
-// Buffer port: valid, ready; data of a read come 2 cycles after it moves.
+// Buffer port: valid, ready; data of a read come BufferLatency cycles after it moves.
 // Control    : start_i begins the transfer of dma_i, which stays stable until done_o (one cycle).
 // Cycles     : from start_i to done_o, both included, where nothing stalls: a beat per cycle, the DRAM's
-//              latency once, and 2 (load) or 3 (store).
+//              latency once, and 2 (load) or BufferLatency + 1 (store).
 // Throughput : 1 beat per cycle; loads need QueueBeats of at least the DRAM's latency and 2.
 // Reset      : synchronous, active low.
 // Does not   : overlap transfers.
@@ -41,6 +41,7 @@ module fe_dma #(
   output logic [8*BeatBytes-1:0] write_data_o
 );
   `include "fe_dma_record.svh"
+  `include "fe_latencies.svh"
   // verilator lint_off UNUSEDSIGNAL
   dma_record_t dma;                                  // fe_pieces decodes the rest
   logic [31:0] asked_buffer, moved_dram;             // each side needs its own address alone
@@ -53,7 +54,7 @@ module fe_dma #(
   logic                   asking_q, moving_q, ask_end, move_end, last_answer;
   logic [CountBits-1:0]   reserved_q;                // beats that are in the queue or will come
   logic [31:0]            unanswered_q;              // writes to DRAM
-  logic [1:0]             read_q;                    // reads of the buffer on their way
+  logic [BufferLatency-1:0] read_q;                  // reads of the buffer on their way
   logic                   answer_valid_q, queued, queue_ready;
   logic [8*BeatBytes-1:0] answer_data_q, queue_data;
   logic [31:0]            moved_buffer;
@@ -93,7 +94,7 @@ module fe_dma #(
       asking_q       <= start_i || (asking_q && !(request_moves && ask_end));
       moving_q       <= start_i || (moving_q && !(buffer_moves && move_end));
       answer_valid_q <= answer_valid_i && !store;
-      read_q         <= {read_q[0], store && buffer_moves};
+      read_q         <= BufferLatency'({read_q, store && buffer_moves});
       reserved_q     <= reserved_q + CountBits'(reserve) - CountBits'(release_place);
       unanswered_q   <= unanswered_q + 32'(store && request_moves) - 32'(store && answer_valid_i);
     end
@@ -104,7 +105,7 @@ module fe_dma #(
   fe_fifo #(.Bits(8 * BeatBytes), .Depth(QueueBeats)) u_queue (
     .clk_i   (clk_i),
     .rst_ni  (rst_ni),
-    .push_i  (store ? read_q[1] : answer_valid_q),
+    .push_i  (store ? read_q[BufferLatency-1] : answer_valid_q),
     .data_i  (store ? read_data_i : answer_data_q),
     .valid_o (queued),
     .ready_i (queue_ready),
