@@ -17,6 +17,8 @@ from convolution import Convolution, Lanes, Run
 from test_fragment import Fields, Fragment
 from windows import Space, Windows, random_windows_over, run_target
 
+from fragenv.hardware import timing
+from fragenv.hardware.array_timing import array_cycles as planned_cycles
 from fragenv.rtl import isa
 
 pytestmark = pytest.mark.rtl
@@ -112,11 +114,10 @@ def _random_run(rng: np.random.Generator, lanes: Lanes) -> Run:
     convolution = Convolution(windows, inputs, weights, groups, depthwise, 0, zeros, zeros, zeros)
     if depthwise:
         lanes = Lanes(1, lanes.outputs)
-    # the tiles of the schedule: whole rows where one fits, else equal parts of a row
-    parts = -(-cols // PIXELS)
-    tile = PIXELS // cols * cols if parts == 1 else -(-cols // parts)
+    # the tiles of the schedule: as even as they can be
+    tile = -(-windows.pixels // -(-windows.pixels // PIXELS))
     total = len(convolution.blocks(lanes)) * len(convolution.output_groups(lanes))
-    return Run(convolution, lanes, 0, total, tile, parts > 1)
+    return Run(convolution, lanes, 0, total, tile)
 
 
 @pytest.mark.parametrize("lanes", [Lanes(1, 2), Lanes(4, 3), Lanes(18, 2)])
@@ -142,6 +143,11 @@ def test_array__cycles_without_stalls(lanes: Lanes) -> None:
             fields = part.fields(sources, w_base) | run_target(target, 0, channel)
             cycles = cell.follow(ports, fields, sources, residual)
             assert cycles == array_cycles(part, lanes.inputs, bool(residual)), (first, last)
+            if not residual:  # a command ends with the cycle after done_o
+                tiles = timing.pixel_tiles(convolution.windows.pixels)
+                blocks = (first, last, run.per_group)
+                planned = planned_cycles(*blocks, tiles, lanes.inputs, run.lanes.inputs)
+                assert cycles + 1 == planned, (first, last)
 
 
 def _window_case(
