@@ -138,7 +138,10 @@ def predict(coefficients: Coefficients, features: Mapping[str, float]) -> Resour
 
 @lru_cache(maxsize=1)
 def _families() -> dict[str, dict[str, Coefficients]]:
-    text = (files("fragenv.hardware") / "area_model.json").read_text("utf-8")
+    path = files("fragenv.hardware") / "area_model.json"
+    if not path.is_file():
+        return {}
+    text = path.read_text("utf-8")
     model: dict[str, dict[str, Coefficients]] = json.loads(text)["families"]
     return model
 
@@ -146,6 +149,8 @@ def _families() -> dict[str, dict[str, Coefficients]]:
 def _model(family: str) -> dict[str, Coefficients]:
     found = _families().get(family)
     if found is None:
-        known = ", ".join(_families())
-        raise AreaModelError(f"no area model for family '{family}'; known are {known}")
+        known = ", ".join(_families()) or "none"
+        raise AreaModelError(
+            f"no area model for family '{family}'; known are {known}; scripts/fit_area.py fits one"
+        )
     return found

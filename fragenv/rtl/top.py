@@ -12,6 +12,8 @@ from fragenv.rtl.isa import RECORDS, WORD_BITS, field_words, run_words, wait_wor
 from fragenv.rtl.names import comment_text
 
 TOP_NAME = "fragenv_top"
+#: more banks: fewer accesses meet in one, wider multiplexers
+BUFFER_BANKS = 8
 
 _HEADER = """\
 // {top} - {title}
@@ -280,7 +282,7 @@ def top_module(chip: Chip, circuits: Circuits, title: str) -> str:
         writers=len(writers),
         circuits=len(fragments),
         buffer_bytes=chip.buffer_bytes,
-        banks=buffer_banks(widest),
+        banks=BUFFER_BANKS,
         urgent="".join("01"[port in ports.urgent] for port in reversed(range(len(readers)))),
         read_bytes=_widths(readers),
         write_bytes=_widths(writers),
@@ -307,11 +309,6 @@ def buffer_ports(chip: Chip, circuits: Circuits) -> list[int]:
     """Widths of what reads and writes the buffer, in bytes."""
     lanes = [max(f.lanes_in, f.lanes_out) for f in circuits.fragments]
     return [chip.dram_bytes_per_cycle, *lanes]
-
-
-def buffer_banks(widest: int) -> int:
-    """Banks of the buffer: accesses of wide ports meet more often."""
-    return 4 if widest <= 16 else 8
 
 
 class _Ports:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fragenv.hardware.area_model import area_of, shell_area
+from fragenv.hardware.area_model import AreaModelError, area_of, shell_area
 from fragenv.hardware.resources import RESOURCES, Resources
 from fragenv.synth.configurations import Configuration, fragments_of, shell_of, whole
 from fragenv.synth.netlist import synthesise
@@ -22,7 +22,8 @@ class Row:
 
     configuration: int
     name: str
-    predicted: Resources
+    #: None where no area model was fitted for the family
+    predicted: Resources | None
     found: Resources
     placement: Placement | None = None
 
@@ -39,20 +40,11 @@ def measure(
 
     Raises:
         SynthesisError: a tool is not there or refuses the design; no placement in this family.
-        AreaModelError: the model does not know the family.
     """
     if placed and family != "ecp5":
         raise SynthesisError(f"placement is for family ecp5 alone, not {family}; leave --place out")
-    areas = [area_of(f.lanes_in, f.lanes_out, f.stages, family) for f in configuration.fragments]
-    if not with_shell:
-        designs = fragments_of(configuration.top)
-    else:
-        designs = {"whole": whole(configuration.top)}
-        measures = shell_of(configuration.top)
-        shell = shell_area(
-            measures.buffer_bytes, measures.readers, measures.writers, measures.circuits, family
-        )
-        areas = [sum(areas, shell)]
+    designs = {"whole": whole(configuration.top)} if with_shell else fragments_of(configuration.top)
+    areas = _predicted(configuration, family, with_shell) or [None] * len(designs)
     rows = []
     for (name, design), predicted in zip(designs.items(), areas, strict=True):
         progress(f"{name}: Yosys")
@@ -63,6 +55,23 @@ def measure(
             placement = place(design)
         rows.append(Row(number, name, predicted, found, placement))
     return rows
+
+
+def _predicted(
+    configuration: Configuration, family: str, with_shell: bool
+) -> Sequence[Resources | None]:
+    """What the area model says of each design; nothing where it does not know the family."""
+    try:
+        areas = [
+            area_of(f.lanes_in, f.lanes_out, f.stages, family) for f in configuration.fragments
+        ]
+        if not with_shell:
+            return areas
+        of = shell_of(configuration.top)
+        shell = shell_area(of.buffer_bytes, of.readers, of.writers, of.circuits, family)
+    except AreaModelError:
+        return []
+    return [sum(areas, shell)]
 
 
 def as_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
@@ -77,15 +86,15 @@ def as_markdown(rows: Sequence[Row]) -> str:
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for row in rows:
         cells = [str(row.configuration), row.name]
-        cells += [_cell(getattr(row.predicted, n), getattr(row.found, n)) for n in RESOURCES]
+        cells += [_cell(getattr(row.predicted, n, None), getattr(row.found, n)) for n in RESOURCES]
         if clock:
             cells.append(f"{row.placement.clock_mhz:.1f}" if row.placement else "")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _cell(predicted: int, found: int) -> str:
-    if predicted == found:
+def _cell(predicted: int | None, found: int) -> str:
+    if predicted is None or predicted == found:
         return f"{found:,}"
     off = f" ({100 * (predicted - found) / found:+.0f}%)" if found else ""
     return f"{predicted:,} / {found:,}{off}"

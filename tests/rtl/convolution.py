@@ -234,15 +234,14 @@ def random_runs(
     if convolution.depthwise:
         lanes = replace(lanes, inputs=1)
     windows = convolution.windows
-    rows_end = bool(rng.integers(0, 2)) and windows.width > 1
     tile = int(rng.integers(1, pixels + 1))
     if rng.integers(0, 2) and windows.pixels <= pixels:
-        tile, rows_end = pixels, False
-    one = tile >= windows.pixels and not rows_end
+        tile = pixels
+    one = tile >= windows.pixels
     per_group = len(convolution.blocks(lanes))
     total = per_group * len(convolution.output_groups(lanes))
     places = range(1, total) if one else range(per_group, total, per_group)
     count = min(len(places), int(rng.integers(0, 4)))
     cuts = sorted(int(v) for v in rng.choice(places, count, replace=False)) if count else []
     edges = [0, *cuts, total]
-    return [Run(convolution, lanes, first, last, tile, rows_end) for first, last in pairwise(edges)]
+    return [Run(convolution, lanes, first, last, tile) for first, last in pairwise(edges)]
