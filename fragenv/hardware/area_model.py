@@ -27,8 +27,9 @@ _BLOCK_ROWS, _BLOCK_ROW_BYTES = 512, 4
 #: bits of a row of a block RAM where no bytes are enabled: parity bits hold data as well
 _BLOCK_ROW_BITS = 36
 _SUM_BITS = 32
-#: features that are whole block RAMs: the only ones that SRAM is linear in
-BLOCKS = frozenset({"accumulator_blocks", "buffer_blocks"})
+#: features that are block RAMs, whole or by lane (tables of a normalisation): the only ones that
+#: SRAM is linear in
+BLOCKS = frozenset({"accumulator_blocks", "buffer_blocks", "lrn_lanes_out"})
 
 
 class AreaModelError(FragenvError):
@@ -75,12 +76,11 @@ def fragment_features(lanes_in: int, lanes_out: int, stages: Iterable[str]) -> d
     names = {str(s) for s in stages}
     features: dict[str, float] = {"constant": 1, "lanes_out": lanes_out}
     if _ON_ARRAY & names:
-        rows = lanes_in if "mac" in names else 1
         features |= {
             "array": 1,
-            "array_lanes_in": rows,
+            "array_lanes_in": lanes_in,
             "array_lanes_out": lanes_out,
-            "multipliers": rows * lanes_out,
+            "multipliers": lanes_in * lanes_out,
             # channels of a group are counted by a multiplication that is a shift otherwise
             "uneven_lanes_in": float(lanes_in & (lanes_in - 1) != 0),
             "accumulator_blocks": 2 * -(-_SUM_BITS * lanes_out // _BLOCK_ROW_BITS),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fragenv.hardware.chip import Chip
@@ -77,9 +77,7 @@ def whole(top: str) -> Design:
 
 def shell(top: str) -> Design:
     """The shell alone: its fragments are ports without contents."""
-    file, hollow = f"{TOP_NAME}.sv", f"{FRAGMENT_CELL}.sv"
-    files = _needed({**cells(), file: top}, file, leaves={hollow})
-    return Design(TOP_NAME, files, hollow=(FRAGMENT_CELL,))
+    return replace(whole(top), hollow=(FRAGMENT_CELL,))
 
 
 def fragments_of(top: str) -> dict[str, Design]:
@@ -139,18 +137,16 @@ def shell_of(top: str) -> Shell:
     return Shell(int(capacity[1]), widths[0], widths[1], len(fragments_of(top)))
 
 
-def _needed(
-    files: Mapping[str, str], first: str, leaves: Collection[str] = frozenset()
-) -> dict[str, str]:
+def _needed(files: Mapping[str, str], first: str) -> dict[str, str]:
     """The files that one needs, so that a change of the others changes no result that is kept."""
     found: dict[str, str] = {}
     todo = [first]
     while todo:
         name = todo.pop()
         found[name] = files[name]
-        text = "" if name in leaves else files[name]
+        text = files[name]
         below = {f"{n}.sv" for n in re.findall(r"^\s*(fe_\w+) (?:#\(|u_)", text, re.MULTILINE)}
-        below |= set(re.findall(r'`include "(\w+\.svh)"', files[name]))
+        below |= set(re.findall(r'`include "(\w+\.svh)"', text))
         todo += sorted(below - set(found))
     return found
 

@@ -37,10 +37,10 @@ FRAGMENTS: tuple[tuple[int, int, tuple[Stage, ...]], ...] = (
             (MAC, ADD, DEPTHWISE, POOL),
             (POOL,),
             (ADD,),
-            (DEPTHWISE,),
             (LRN,),
         )
     ),
+    *((1, o, (DEPTHWISE,)) for o in (4, 12)),
 )
 #: (chip, lanes of the circuits that are bound at once) of the shells
 SHELLS = (

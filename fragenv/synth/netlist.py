@@ -99,13 +99,15 @@ def key(design: Design, family: str) -> str:
 
 
 def _script(design: Design, family: str) -> str:
-    hollow = {f"{name}.sv" for name in design.hollow}
-    read = sorted(n for n in design.files if n.endswith((".sv", ".v")) and n not in hollow)
+    read = sorted(name for name in design.files if name.endswith((".sv", ".v")))
     lines = [f"read_verilog -sv -I. {' '.join(read)}"]
-    lines += [f"read_verilog -sv -lib -I. {name}" for name in sorted(hollow)]
     values = " ".join(f"-set {name} {value}" for name, value in sorted(design.parameters.items()))
     if values:
         lines.append(f"chparam {values} {design.top}")
+    if design.hollow:
+        # parameters are resolved before the contents go
+        lines.append(f"hierarchy -top {design.top}")
+        lines += [f"blackbox *{name}*" for name in design.hollow]
     lines += [_COMMANDS[family].format(top=design.top), "tee -q -o stat.json stat -json"]
     return "; ".join(lines)
 

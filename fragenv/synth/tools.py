@@ -56,8 +56,10 @@ def run(tool: Tool, arguments: Sequence[str], folder: Path) -> str:
     Raises:
         SynthesisError: the tool ends with an error; the message is its first one.
     """
+    # an error message may be in the log file alone
+    log = folder / "log.txt"
     result = subprocess.run(
-        [tool.path, *arguments],
+        [tool.path, *arguments, "-l", log.name],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -66,7 +68,8 @@ def run(tool: Tool, arguments: Sequence[str], folder: Path) -> str:
         check=False,
     )
     if result.returncode:
-        lines = result.stdout.splitlines()
+        text = log.read_text("utf-8", errors="replace") if log.exists() else ""
+        lines = (result.stdout + text).splitlines()
         error = next((line for line in lines if "ERROR" in line), "\n".join(lines[-3:]))
         raise SynthesisError(f"{Path(tool.path).name} refuses the design: {error.strip()[:500]}")
     return result.stdout
