@@ -68,6 +68,7 @@ module {top} #(
   logic [{circuits}-1:0]         bound;
   logic [Readers-1:0]            read_valid, read_ready;
   logic [32*Readers-1:0]         read_address;
+  logic [16*Readers-1:0]         read_bytes;
   // verilator lint_off UNUSEDSIGNAL
   logic [8*MaxBytes*Readers-1:0] read_data;      // narrow ports leave their upper bytes unused
   // verilator lint_on UNUSEDSIGNAL
@@ -125,6 +126,7 @@ module {top} #(
     .read_valid_i    (read_valid),
     .read_ready_o    (read_ready),
     .read_address_i  (read_address),
+    .read_bytes_i    (read_bytes),
     .read_data_o     (read_data),
     .write_valid_i   (write_valid),
     .write_ready_o   (write_ready),
@@ -214,6 +216,7 @@ _CIRCUIT = """
     .done_o           (done[{unit}]),
     .x_read_valid_o   (read_valid[{x}]),
     .x_read_address_o (read_address[32*{x}+:32]),
+    .x_read_bytes_o   (read_bytes[16*{x}+:16]),
     .x_read_ready_i   (read_ready[{x}]),
     .x_data_i         (read_data[8*MaxBytes*{x}+:{x_bits}]),
 {weights}{added}    .write_valid_o    (write_valid[{y}]),
@@ -238,6 +241,9 @@ _NO_PORT = """\
     // verilator lint_on PINCONNECTEMPTY
     .{port}_read_ready_i   (1'b0),
     .{port}_data_i         ('0),
+"""
+
+_WHOLE = """  assign read_bytes[16*{port}+:16] = 16'd{size};
 """
 
 _UNUSED = """  assign write_data[8*MaxBytes*{port}+{bits}+:8*MaxBytes-{bits}] = '0;
@@ -299,6 +305,9 @@ def top_module(chip: Chip, circuits: Circuits, title: str) -> str:
     )
     text += _CONFIG.format(circuits=len(fragments), power_up=circuits.power_up)
     text += parts
+    for port, size in enumerate(readers):
+        if port not in ports.urgent:
+            text += _WHOLE.format(port=port, size=size)
     for port, size in enumerate(writers):
         if size < widest:
             text += _UNUSED.format(port=port, bits=8 * size)
@@ -316,7 +325,7 @@ class _Ports:
 
     def __init__(self, widths: list[int]) -> None:
         self.widths = widths
-        #: those whose waiting stops a whole circuit
+        #: those of pixels: their waiting stops a whole circuit, and they say how much they read
         self.urgent: set[int] = set()
 
     def add(self, width: int, urgent: bool = False) -> int:

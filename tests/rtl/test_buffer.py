@@ -31,6 +31,7 @@ def _buffer(size: int, banks: int, page_rows: int) -> Cell:
             "rst_ni": 1,
             "read_valid_i": readers,
             "read_address_i": 32 * readers,
+            "read_bytes_i": 16 * readers,
             "write_valid_i": writers,
             "write_address_i": 32 * writers,
             "write_bytes_i": 16 * writers,
@@ -54,7 +55,13 @@ def _buffer(size: int, banks: int, page_rows: int) -> Cell:
 
 
 @dataclass
-class Access:
+class Read:
+    address: int
+    count: int
+
+
+@dataclass
+class Write:
     address: int
     data: np.ndarray
 
@@ -67,8 +74,8 @@ class Traffic:
         self.memory = np.zeros(size, np.uint8)
         #: cycle in which each byte's last write moved
         self.written = np.full(size, -WRITTEN)
-        self.reads: list[int | None] = [None] * len(READ_BYTES)
-        self.writes: list[Access | None] = [None] * len(WRITE_BYTES)
+        self.reads: list[Read | None] = [None] * len(READ_BYTES)
+        self.writes: list[Write | None] = [None] * len(WRITE_BYTES)
         self.coming: dict[int, list[tuple[int, int, np.ndarray, np.ndarray]]] = {}
         self.cycle = self.moved = self.stalled = 0
 
@@ -77,7 +84,8 @@ class Traffic:
         cell, now = self.cell, self.cycle
         cell.set(
             read_valid_i=pack([a is not None for a in self.reads], 1),
-            read_address_i=pack([a or 0 for a in self.reads], 32),
+            read_address_i=pack([a.address if a else 0 for a in self.reads], 32),
+            read_bytes_i=pack([a.count if a else 1 for a in self.reads], 16),
             write_valid_i=pack([w is not None for w in self.writes], 1),
             write_address_i=pack([w.address if w else 0 for w in self.writes], 32),
             write_bytes_i=pack([len(w.data) if w else 1 for w in self.writes], 16),
@@ -87,15 +95,15 @@ class Traffic:
         )
         cell.settle()
         read_ready, write_ready = cell.get("read_ready_o"), cell.get("write_ready_o")
-        for port, address in enumerate(self.reads):
-            if address is None:
+        for port, read in enumerate(self.reads):
+            if read is None:
                 continue
             if not read_ready >> port & 1:
                 self.stalled += 1
                 continue
-            part = slice(address, address + READ_BYTES[port])
+            part = slice(read.address, read.address + read.count)
             certain = self.written[part] <= now - WRITTEN
-            entry = (port, address, self.memory[part].copy(), certain)
+            entry = (port, read.address, self.memory[part].copy(), certain)
             self.coming.setdefault(now + LATENCY, []).append(entry)
             self.reads[port] = None
             self.moved += 1
@@ -107,8 +115,8 @@ class Traffic:
                 continue
             part = slice(write.address, write.address + len(write.data))
             # a read that moves in this cycle may see either value
-            for other, start, _, certain in self.coming.get(now + LATENCY, []):
-                inside = np.arange(start, start + READ_BYTES[other])
+            for _, start, _, certain in self.coming.get(now + LATENCY, []):
+                inside = np.arange(start, start + len(certain))
                 certain &= ~((inside >= part.start) & (inside < part.stop))
             self.memory[part] = write.data
             self.written[part] = now
@@ -116,7 +124,7 @@ class Traffic:
             self.moved += 1
         seen = cell.get("read_data_o")
         for port, address, want, certain in self.coming.pop(now, []):
-            found = np.array(unpack(seen >> (8 * WIDEST * port), 8, READ_BYTES[port], signed=False))
+            found = np.array(unpack(seen >> (8 * WIDEST * port), 8, len(want), signed=False))
             assert np.array_equal(found[certain], want[certain]), (now, port, address)
         cell.tick()
         assert not cell.get("error_o")
@@ -133,21 +141,22 @@ def test_buffer__random_traffic_equals_an_array(size: int, banks: int) -> None:
     traffic = Traffic(_buffer(size, banks, page_rows=4), size)
     rng = np.random.default_rng(size)
     for address in range(0, size, WIDEST):  # a defined start
-        traffic.writes[0] = Access(address, np.zeros(min(WIDEST, size - address), np.uint8))
+        traffic.writes[0] = Write(address, np.zeros(min(WIDEST, size - address), np.uint8))
         while traffic.writes[0]:
             traffic.step()
     halves = ((0, size // 2), (size // 2, size))  # each writer has places of its own
     for _ in range(3000):
         busy = rng.random()
-        for port, count in enumerate(READ_BYTES):
+        for port, most in enumerate(READ_BYTES):
             if traffic.reads[port] is None and rng.random() < busy:
-                traffic.reads[port] = int(rng.integers(0, size - count + 1))
+                count = int(rng.integers(1, most + 1))
+                traffic.reads[port] = Read(int(rng.integers(0, size - count + 1)), count)
         for port, most in enumerate(WRITE_BYTES):
             if traffic.writes[port] is None and rng.random() < busy:
                 low, high = halves[port]
                 count = int(rng.integers(1, most + 1))
                 data = rng.integers(0, 256, count).astype(np.uint8)
-                traffic.writes[port] = Access(int(rng.integers(low, high - count + 1)), data)
+                traffic.writes[port] = Write(int(rng.integers(low, high - count + 1)), data)
         traffic.step()
     assert traffic.moved > 3000
     assert traffic.stalled > 0
@@ -163,12 +172,13 @@ def test_buffer__accesses_to_different_banks_never_wait() -> None:
         order = rng.permutation(banks)
         for port, count in enumerate(READ_BYTES):
             row = order[port] + banks * int(rng.integers(0, rows))
-            traffic.reads[port] = int(WIDEST * row + rng.integers(0, WIDEST - count + 1))
+            first = int(rng.integers(0, WIDEST - count + 1))
+            traffic.reads[port] = Read(WIDEST * row + first, count)
         order = rng.permutation(banks)
         for port, most in enumerate(WRITE_BYTES):
             row = order[port] + banks * (2 * int(rng.integers(0, rows // 2)) + port)
             data = rng.integers(0, 256, most).astype(np.uint8)
-            traffic.writes[port] = Access(int(WIDEST * row + rng.integers(0, 9 - most)), data)
+            traffic.writes[port] = Write(int(WIDEST * row + rng.integers(0, 9 - most)), data)
         traffic.step()
     assert traffic.stalled == 0
     assert traffic.moved == cycles * (len(READ_BYTES) + len(WRITE_BYTES))
@@ -179,10 +189,20 @@ def test_buffer__neighbouring_rows_of_a_stream_use_all_banks() -> None:
     size = 343
     traffic = Traffic(_buffer(size, 4, page_rows=4), size)
     for address in range(3, size - WIDEST, WIDEST):
-        traffic.reads[0] = address
-        traffic.writes[1] = Access(size - 5 - address % 300, np.arange(5, dtype=np.uint8))
+        traffic.reads[0] = Read(address, WIDEST)
+        traffic.writes[1] = Write(size - 5 - address % 300, np.arange(5, dtype=np.uint8))
         traffic.step()
     assert traffic.stalled == 0
+
+
+def test_buffer__a_short_read_leaves_the_next_row_alone() -> None:
+    """Two ports, rows 0 and 1: they meet only where the first asks for bytes of row 1."""
+    size = 512
+    for count in range(1, READ_BYTES[0] + 1):
+        traffic = Traffic(_buffer(size, 4, page_rows=4), size)
+        traffic.reads[0], traffic.reads[2] = Read(WIDEST - 3, count), Read(WIDEST, WIDEST)
+        traffic.step()
+        assert traffic.stalled == (count > 3)
 
 
 def test_buffer__no_port_starves() -> None:
@@ -190,6 +210,7 @@ def test_buffer__no_port_starves() -> None:
     cell = _buffer(size, 4, page_rows=4)
     readers = len(READ_BYTES)
     cell.set(read_valid_i=(1 << readers) - 1, read_address_i=pack([5] * readers, 32))
+    cell.set(read_bytes_i=pack([1] * readers, 16))
     cell.set(write_valid_i=0)
     served = np.zeros(readers, int)
     for _ in range(25 * readers):

@@ -39,7 +39,7 @@ class Fragment:
 
     def __init__(self, lanes: Lanes, pixels: int = PIXELS, parts: int = PARTS, **has: int) -> None:
         self.lanes, self.parts = lanes, parts
-        self.x = Reader("x_read", max(lanes.inputs, lanes.outputs), "x_data_i")
+        self.x = Reader("x_read", max(lanes.inputs, lanes.outputs), "x_data_i", counted=True)
         self.w = Reader("w_read", lanes.outputs, "w_data_i")
         self.r = Reader("r_read", lanes.outputs, "r_data_i")
         self.writer = Writer(lanes.outputs)

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 import torch
 import typer
-from click.testing import Result
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from torch import nn
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from fragenv.models.export import export_onnx
 from fragenv.models.images import random_images

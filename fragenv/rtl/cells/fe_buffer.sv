@@ -1,12 +1,12 @@
 // fe_buffer - the tensor buffer: byte-addressed, banked SRAM that all units use at the same time.
 //
-// Port p of the readers takes ReadBytes[16*p+:16] bytes from any byte address; writers put 1 to
-// WriteBytes[16*p+:16] bytes to any byte address. Rows of RowBytes bytes are spread over the banks
+// Port p of the readers takes 1 to ReadBytes[16*p+:16] bytes from any byte address, port p of the
+// writers puts 1 to WriteBytes[16*p+:16] bytes to any byte address. Rows of RowBytes bytes are spread over the banks
 // (fe_bank_address), each of which reads a row and writes a row per cycle.
 // Handshake : an access moves where valid and ready are 1; until then valid, address, bytes and data
 //             stay. ready is 0 only where accesses meet in a bank; urgent ports come before others, none starves.
 // Latency   : data come exactly BufferLatency (2 or 3) cycles after the access moves and stay for that cycle
-//             alone. A read sees the writes that moved 2 or more cycles before it.
+//             alone; those beyond the bytes asked for are undefined. A read sees the writes that moved 2 or more cycles before it.
 // Throughput: 1 access per port and cycle where banks differ.
 // Reset     : synchronous, active low; contents are undefined at power-up.
 // Does not  : order writes to one byte: the memory map gives each writer its own place.
@@ -27,6 +27,7 @@ module fe_buffer #(
   input  wire  [Readers-1:0]              read_valid_i,
   output logic [Readers-1:0]              read_ready_o,
   input  wire  [32*Readers-1:0]           read_address_i,
+  input  wire  [16*Readers-1:0]           read_bytes_i,
   output logic [8*MaxBytes*Readers-1:0]   read_data_o,
   input  wire  [Writers-1:0]              write_valid_i,
   output logic [Writers-1:0]              write_ready_o,
@@ -86,7 +87,7 @@ module fe_buffer #(
       .IndexBits(IndexBits)
     ) u_address (
       .address_i      (read_address_i[32*p+:32]),
-      .bytes_i        (16'(Width)),
+      .bytes_i        (read_bytes_i[16*p+:16]),
       .offset_o       (offset),
       .first_o        (r_first[Banks*p+:Banks]),
       .second_o       (r_second[Banks*p+:Banks]),

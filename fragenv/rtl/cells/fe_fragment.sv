@@ -3,8 +3,8 @@
 //
 // Control   : start_i begins the record record_i (run, sources, residual), which stays stable until done_o
 //             (one cycle).
-// Memory    : reader ports x (XLanes bytes), w and r (LanesOut bytes), a writer port: valid held until
-//             ready; data 2 cycles after the transfer.
+// Memory    : reader ports x (LanesIn bytes for sums over channels, else LanesOut), w and r (LanesOut
+//             bytes), a writer port: valid held until ready; data 2 cycles after the transfer.
 // Reset     : synchronous, active low; held until the fragment is bound.
 // Does not  : run two records at once.
 `default_nettype none
@@ -33,6 +33,7 @@ module fe_fragment #(
   output logic                  done_o,
   output logic                  x_read_valid_o,
   output logic [31:0]           x_read_address_o,
+  output logic [15:0]           x_read_bytes_o,
   input  wire                   x_read_ready_i,
   // verilator lint_off UNUSEDSIGNAL
   input  wire  [8*XLanes-1:0]   x_data_i,     // a lone stage may read fewer bytes
@@ -77,6 +78,7 @@ module fe_fragment #(
 
   assign x_read_valid_o   = is_array ? a_read : p_read;
   assign x_read_address_o = is_array ? a_address : p_address;
+  assign x_read_bytes_o   = is_array && run[15:0] == Mac ? 16'(LanesIn) : 16'(LanesOut);
   assign start            = is_array ? a_start : p_start;
   assign valid            = is_array ? a_valid : p_valid;
   assign sums             = is_array ? a_sums : p_sums;
