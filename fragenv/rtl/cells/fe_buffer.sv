@@ -5,8 +5,9 @@
 // (fe_bank_address), each of which reads a row and writes a row per cycle.
 // Handshake : an access moves where valid and ready are 1; until then valid, address, bytes and data
 //             stay. ready is 0 only where accesses meet in a bank; urgent ports come before others, none starves.
-// Latency   : data come exactly BufferLatency (2 or 3) cycles after the access moves and stay for that cycle
-//             alone; those beyond the bytes asked for are undefined. A read sees the writes that moved 2 or more cycles before it.
+// Latency   : data come exactly BufferLatency (2 or 3) cycles after the access moves and stay for that
+//             cycle alone; those beyond the bytes asked for are undefined. A read sees the writes that
+//             moved 2 or more cycles before it.
 // Throughput: 1 access per port and cycle where banks differ.
 // Reset     : synchronous, active low; contents are undefined at power-up.
 // Does not  : order writes to one byte: the memory map gives each writer its own place.
