@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+from onnx import numpy_helper
 
 from fragenv.errors import ModelError
+from fragenv.graph.onnx_lrn import fuse_lrn
 from fragenv.graph.quiet import quiet_logging
 from fragenv.models.common_scales import Range, common_ranges
 from fragenv.models.export import whole_file
@@ -58,14 +60,15 @@ def quantise_onnx(
         tempfile.TemporaryDirectory() as folder,
         quiet_logging(),
     ):
-        folded = str(Path(folder) / "folded.onnx")
+        simple, folded = (str(Path(folder) / f"{name}.onnx") for name in ("simple", "folded"))
         try:
             kinds = {
                 node.op_type for node in onnx.load(source, load_external_data=False).graph.node
             }
             if not kinds.isdisjoint(_QUANTISED_ALREADY):
                 raise ValueError("it is quantised already; give the float model")
-            quant_pre_process(source, folded, skip_symbolic_shape=True)
+            _simplify(source, simple)
+            quant_pre_process(simple, folded, skip_symbolic_shape=True)
             quantize_static(
                 folded,
                 str(temporary),
@@ -79,6 +82,45 @@ def quantise_onnx(
             )
         except Exception as error:  # ONNX Runtime raises its own and many built-in types
             raise ModelError(source, f"cannot be quantised: {error}") from error
+
+
+def _simplify(source: str, target: str) -> None:
+    """Write a model in the quantiser's terms: LRN is one node, and constants of a Gemm bear its
+    factors, because a quantised bias stands for its value alone."""
+    model = onnx.load(source)
+    fuse_lrn(model.graph)
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Gemm":
+            for place, factor in ((1, "alpha"), (2, "beta")):
+                _scale_operand(model.graph, constants, node, place, factor)
+    onnx.save(model, target)
+
+
+def _scale_operand(
+    graph: onnx.GraphProto,
+    constants: dict[str, onnx.TensorProto],
+    node: onnx.NodeProto,
+    place: int,
+    factor: str,
+) -> None:
+    """Multiply a Gemm's constant by the node's attribute ``factor``, which goes; a bias becomes
+    one-dimensional."""
+    found = next((a for a in node.attribute if a.name == factor), None)
+    stored = constants.get(node.input[place]) if len(node.input) > place else None
+    if stored is None:
+        return
+    value = numpy_helper.to_array(stored)
+    scaled = value * np.float32(1.0 if found is None else found.f)
+    if place == 2 and scaled.ndim > 1:
+        scaled = scaled.reshape(-1)
+    if found is not None:
+        node.attribute.remove(found)
+    if scaled.shape == value.shape and np.array_equal(scaled, value):
+        return
+    name = f"{node.output[0]}/{factor}"  # the constant may have other readers
+    graph.initializer.append(numpy_helper.from_array(scaled, name))
+    node.input[place] = name
 
 
 def _options(path: str, calibration: npt.NDArray[np.float32]) -> dict[str, Any]:

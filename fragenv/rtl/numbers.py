@@ -228,7 +228,8 @@ class TaskNumbers:
         # the largest factor, without any squares, must not need a left shift
         mantissa, exponent = frexp(constant)
         most = gain / 2**20 - power / 2**16 * (log2(mantissa) + exponent)
-        if not 1 <= constant < 2**40 or abs(gain) >= 2**31 or power >= 2**18 or most >= 23:
+        # it is rounded: below 128, by more than half a unit of the largest result
+        if not 128 <= constant < 2**40 or abs(gain) >= 2**31 or power >= 2**18 or most >= 23:
             raise EmitError("its scales are out of range; quantise again", op.name, op.kind)
         return {
             "w_base": constant & 0xFFFFFFFF,
