@@ -66,13 +66,13 @@ module {top} #(
   logic [63:0]                   word;
   logic [16*Units-1:0]           completed_q;
   logic [{circuits}-1:0]         bound;
-  logic [Readers-1:0]            read_valid, read_ready;
+  logic [Readers-1:0]            read_valid, read_ready, read_data_valid;
   logic [32*Readers-1:0]         read_address;
   logic [16*Readers-1:0]         read_bytes;
   // verilator lint_off UNUSEDSIGNAL
   logic [8*MaxBytes*Readers-1:0] read_data;      // narrow ports leave their upper bytes unused
   // verilator lint_on UNUSEDSIGNAL
-  logic [Writers-1:0]            write_valid, write_ready;
+  logic [Writers-1:0]            write_valid, write_ready, write_idle;
   logic [32*Writers-1:0]         write_address;
   logic [16*Writers-1:0]         write_bytes;
   logic [8*MaxBytes*Writers-1:0] write_data;
@@ -121,19 +121,21 @@ module {top} #(
     .ReadBytes  ({{{read_bytes}}}),
     .WriteBytes ({{{write_bytes}}})
   ) u_buffer (
-    .clk_i           (clk_i),
-    .rst_ni          (rst_ni),
-    .read_valid_i    (read_valid),
-    .read_ready_o    (read_ready),
-    .read_address_i  (read_address),
-    .read_bytes_i    (read_bytes),
-    .read_data_o     (read_data),
-    .write_valid_i   (write_valid),
-    .write_ready_o   (write_ready),
-    .write_address_i (write_address),
-    .write_bytes_i   (write_bytes),
-    .write_data_i    (write_data),
-    .error_o         (buffer_error)
+    .clk_i             (clk_i),
+    .rst_ni            (rst_ni),
+    .read_valid_i      (read_valid),
+    .read_ready_o      (read_ready),
+    .read_address_i    (read_address),
+    .read_bytes_i      (read_bytes),
+    .read_data_valid_o (read_data_valid),
+    .read_data_o       (read_data),
+    .write_valid_i     (write_valid),
+    .write_ready_o     (write_ready),
+    .write_address_i   (write_address),
+    .write_bytes_i     (write_bytes),
+    .write_data_i      (write_data),
+    .write_idle_o      (write_idle),
+    .error_o           (buffer_error)
   );
 """
 
@@ -177,12 +179,14 @@ _DMA = """
     .read_valid_o      (read_valid[0]),
     .read_ready_i      (read_ready[0]),
     .read_address_o    (read_address[31:0]),
+    .read_data_valid_i (read_data_valid[0]),
     .read_data_i       (read_data[8*BeatBytes-1:0]),
     .write_valid_o     (write_valid[0]),
     .write_ready_i     (write_ready[0]),
     .write_address_o   (write_address[31:0]),
     .write_bytes_o     (write_bytes[15:0]),
-    .write_data_o      (write_data[8*BeatBytes-1:0])
+    .write_data_o      (write_data[8*BeatBytes-1:0]),
+    .write_idle_i      (write_idle[0])
   );
 """
 
@@ -218,9 +222,11 @@ _CIRCUIT = """
     .x_read_address_o (read_address[32*{x}+:32]),
     .x_read_bytes_o   (read_bytes[16*{x}+:16]),
     .x_read_ready_i   (read_ready[{x}]),
+    .x_valid_i        (read_data_valid[{x}]),
     .x_data_i         (read_data[8*MaxBytes*{x}+:{x_bits}]),
 {weights}{added}    .write_valid_o    (write_valid[{y}]),
     .write_ready_i    (write_ready[{y}]),
+    .write_idle_i     (write_idle[{y}]),
     .write_address_o  (write_address[32*{y}+:32]),
     .write_bytes_o    (write_bytes[16*{y}+:16]),
     .write_data_o     (write_data[8*MaxBytes*{y}+:{w_bits}])
@@ -231,6 +237,7 @@ _PORT = """\
     .{port}_read_valid_o   (read_valid[{number}]),
     .{port}_read_address_o (read_address[32*{number}+:32]),
     .{port}_read_ready_i   (read_ready[{number}]),
+    .{port}_valid_i        (read_data_valid[{number}]),
     .{port}_data_i         (read_data[8*MaxBytes*{number}+:{bits}]),
 """
 
@@ -240,6 +247,7 @@ _NO_PORT = """\
     .{port}_read_address_o (),
     // verilator lint_on PINCONNECTEMPTY
     .{port}_read_ready_i   (1'b0),
+    .{port}_valid_i        (1'b0),
     .{port}_data_i         ('0),
 """
 

@@ -3,40 +3,44 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from cell import Cell
+from cell import Cell, declared
 
-#: cycles from the transfer of a read to its data
-LATENCY = 2
+#: cycles from the transfer of a read to its data where nothing stalls; reads under way at most
+LATENCY, FLIGHT = declared("BufferLatency"), declared("BufferFlight")
 
 
 @dataclass
 class Reader:
-    """A reader port of a cell: the beginning of its names, bytes and name of its data ("" where
-    they go to another cell).
+    """A reader port of a cell: the beginning of its names, bytes, names of its data ("" where they
+    go to another cell) and of their valid bit.
 
-    ``stalls`` is the share of cycles in which the port is not ready.
+    ``stalls`` is the share of cycles in which the port is not ready, and in which data that could
+    come do not.
     """
 
     name: str
     bytes: int
     data: str = ""
+    valid: str = ""
     stalls: float = 0.0
     #: it says how many bytes it reads; otherwise all
     counted: bool = False
     #: address and bytes that wait for ready
     waiting: tuple[int, int] | None = None
-    #: cycle -> address and bytes whose data come then
-    coming: dict[int, tuple[int, int]] = field(default_factory=dict)
-    #: what the data are in this cycle
+    #: (earliest cycle of its data, address, bytes) of what is under way
+    coming: deque[tuple[int, int, int]] = field(default_factory=deque)
+    #: what the data are in this cycle; whether there are any
     seen: int = 0
+    brings: bool = False
 
     def inputs(self) -> dict[str, int]:
         data = {self.data: 8 * self.bytes} if self.data else {}
-        return {f"{self.name}_ready_i": 1, **data}
+        return {f"{self.name}_ready_i": 1, self.valid: 1, **data}
 
     def outputs(self) -> dict[str, int]:
         count = {f"{self.name}_bytes_o": 16} if self.counted else {}
@@ -52,8 +56,13 @@ class Writer:
     #: (address, bytes, data) that waits for ready
     waiting: tuple[int, int, int] | None = None
 
+    #: whether the cell asks if writes wait in the buffer
+    watched: bool = False
+    #: cycle in which the last write leaves the port for its bank
+    busy_until: int = -1
+
     def inputs(self) -> dict[str, int]:
-        return {"write_ready_i": 1}
+        return {"write_ready_i": 1, **({"write_idle_i": 1} if self.watched else {})}
 
     def outputs(self) -> dict[str, int]:
         return {
@@ -67,8 +76,8 @@ class Writer:
 class Ports:
     """Serves the ports of a cell from ``memory`` and checks that requests wait unchanged.
 
-    Data come exactly ``LATENCY`` cycles after their transfer; in all other cycles the data are
-    garbage. Every byte may be written once.
+    Data come in order, ``LATENCY`` cycles after their transfer or later; in all other cycles they
+    are garbage. Every byte may be written once.
     """
 
     def __init__(
@@ -83,6 +92,8 @@ class Ports:
         self.random = random.Random(seed)
         self.written = np.zeros(len(memory), bool)
         self.cycle = self.moved = 0
+        if writer is not None:
+            writer.busy_until = -1
 
     @property
     def stuck(self) -> bool:
@@ -92,15 +103,20 @@ class Ports:
     def settle(self, **inputs: int) -> None:
         """The first half of a cycle: inputs are set, outputs follow, what is ready moves."""
         self.cell.set(**inputs)
-        ready = [self.random.random() >= port.stalls for port in self.readers]
+        ready = [
+            self.random.random() >= port.stalls and len(port.coming) < FLIGHT
+            for port in self.readers
+        ]
         for port, moves in zip(self.readers, ready, strict=True):
             port.seen = self._data(port)
-            self.cell.set(**{f"{port.name}_ready_i": int(moves)})
+            self.cell.set(**{f"{port.name}_ready_i": int(moves), port.valid: int(port.brings)})
             if port.data:
                 self.cell.set(**{port.data: port.seen})
         accepts = self.writer is not None and self.random.random() >= self.writer.stalls
         if self.writer is not None:
             self.cell.set(write_ready_i=int(accepts))
+            if self.writer.watched:
+                self.cell.set(write_idle_i=int(self.cycle > self.writer.busy_until))
         self.cell.settle()
         for port, moves in zip(self.readers, ready, strict=True):
             self._read(port, moves)
@@ -114,10 +130,12 @@ class Ports:
 
     def _data(self, port: Reader) -> int:
         garbage = self.random.getrandbits(8 * port.bytes)
-        request = port.coming.pop(self.cycle, None)
-        if request is None:
+        port.brings = bool(
+            port.coming and port.coming[0][0] <= self.cycle and self.random.random() >= port.stalls
+        )
+        if not port.brings:
             return garbage
-        address, count = request
+        _, address, count = port.coming.popleft()
         found = self.memory[address : address + count].tobytes()
         return int.from_bytes(found, "little") | garbage >> (8 * len(found)) << (8 * len(found))
 
@@ -133,7 +151,7 @@ class Ports:
             address, count = request
             assert address < len(self.memory), f"{port.name} reads byte {address}"
             assert 1 <= count <= port.bytes
-            port.coming[self.cycle + LATENCY] = request
+            port.coming.append((self.cycle + LATENCY, address, count))
             self.moved = self.cycle
 
     def _write(self, port: Writer, moves: bool) -> None:
@@ -147,6 +165,8 @@ class Ports:
         if moves and request is not None:
             address, count, data = request
             assert 1 <= count <= port.bytes
+            waits = 1 + (self.random.randrange(4) if self.random.random() < port.stalls else 0)
+            port.busy_until = self.cycle + waits
             place = slice(address, address + count)
             assert not self.written[place].any(), f"bytes {place} are written twice"
             self.written[place] = True

@@ -20,8 +20,8 @@ class Stage:
 
     def __init__(self, lanes: Lanes, parts: int, depthwise: bool) -> None:
         self.lanes = lanes
-        self.x = Reader("x_read", max(lanes.inputs, lanes.outputs), "x_data_i")
-        self.w = Reader("w_read", lanes.outputs, "w_data_i")
+        self.x = Reader("x_read", max(lanes.inputs, lanes.outputs), "x_data_i", "x_valid_i")
+        self.w = Reader("w_read", lanes.outputs, "w_data_i", "w_valid_i")
         controls = ("clk_i", "rst_ni", "start_i", "room_i", "tail_idle_i")
         self.cell = Cell(
             "fe_array_stage",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import NamedTuple
 
 import numpy as np
@@ -44,7 +45,7 @@ def _described(value: int) -> Described:
 
 
 class Row(NamedTuple):
-    """A row as it leaves the memory: set of constants or parity of its block; None: any data."""
+    """A row as it is read: set of constants or parity of its block; None: it has no data."""
 
     constant: bool
     number: int
@@ -121,7 +122,8 @@ def _cell(lanes_in: int, lanes_out: int, parts: int, reader: Reader) -> Cell:
             **reader.inputs(),
         },
         {
-            **dict.fromkeys(("is_constant_o", "is_weight_o", "odd_o", "bank_o"), 1),
+            **dict.fromkeys(("is_constant_o", "is_weight_o", "bank_o"), 1),
+            **dict.fromkeys(("row_valid_o", "row_odd_o", "row_real_o"), 1),
             **{"block_valid_o": 1, "block_o": sum(_BITS), "idle_o": 1},
             **reader.outputs(),
         },
@@ -139,51 +141,67 @@ class User:
 
     def __init__(self, ports: Ports, rng: np.random.Generator) -> None:
         self.ports, self.rng = ports, rng
-        self.waiting = self.in_use = 0  # weight rows; sets of constants that are no longer needed
+        self.rows: deque[bool] = (
+            deque()
+        )  # that were asked for and not shifted: whether they have data
+        self.data = 0  # of such rows, that came
+        self.in_use = 0  # sets of constants that are no longer needed
         self.sets = 0  # sets of constants begun and not given back
 
     def follow(self) -> tuple[list[Row], list[Described]]:
-        """One RUN: what came, in its order."""
+        """One RUN: the constants that came, then the rows of weights, and the blocks."""
         ports, cell, reader = self.ports, self.ports.cell, self.ports.readers[0]
         haste = self.rng.choice([0.03, 0.3, 1.0], 3)
-        rows: list[Row] = []
+        constants: list[Row] = []
+        kinds: list[tuple[int, bool]] = []
+        weights: list[bytes] = []
         blocks: list[Described] = []
         quiet = 0
         ports.settle(start_i=1, block_taken_i=0, shifted_i=0, group_done_i=0)
         ports.tick()
         while not ports.stuck:
             chance = self.rng.random(3) < haste
-            done, shifted = bool(self.in_use and chance[0]), bool(self.waiting and chance[1])
+            there = self.rows and (not self.rows[0] or self.data)
+            done, shifted = bool(self.in_use and chance[0]), bool(there and chance[1])
             ports.settle(start_i=0, block_taken_i=0, shifted_i=int(shifted), group_done_i=int(done))
-            self.waiting -= shifted
+            if shifted:
+                self.data -= self.rows.popleft()
             self.in_use -= done
             self.sets -= done
-            if cell.get("is_constant_o") or cell.get("is_weight_o"):
-                constant = bool(cell.get("is_constant_o"))
-                number = cell.get("bank_o" if constant else "odd_o")
-                rows.append(Row(constant, number, reader.seen.to_bytes(reader.bytes, "little")))
-                self.waiting += not constant
-                assert self.waiting <= ROWS_AHEAD
-                if constant and sum(row.constant for row in rows) % CONSTANT_ROWS == 1:
+            assert reader.brings == cell.get("is_constant_o") + cell.get("is_weight_o")
+            found = reader.seen.to_bytes(reader.bytes, "little")
+            if cell.get("is_constant_o"):
+                constants.append(Row(True, cell.get("bank_o"), found))
+                if len(constants) % CONSTANT_ROWS == 1:
                     self.sets += 1
                     assert self.sets <= 2
+            if cell.get("is_weight_o"):
+                weights.append(found)
+                self.data += 1
+            if cell.get("row_valid_o"):
+                kinds.append((cell.get("row_odd_o"), bool(cell.get("row_real_o"))))
+                self.rows.append(kinds[-1][1])
+                assert len(self.rows) <= ROWS_AHEAD
             if cell.get("block_valid_o") and chance[2]:
                 cell.set(block_taken_i=1)
                 cell.settle()
                 blocks.append(_described(cell.get("block_o")))
                 self.in_use += blocks[-1].group_end
             ports.tick()
-            quiet = quiet + 1 if cell.get("idle_o") and not self.waiting and not self.in_use else 0
+            quiet = quiet + 1 if cell.get("idle_o") and not self.rows and not self.in_use else 0
             if quiet > LATENCY:  # nothing is on its way either
                 break
-        return rows, blocks
+        data = iter(weights)
+        rows = [Row(False, odd, next(data) if real else None) for odd, real in kinds]
+        assert next(data, None) is None
+        return constants + rows, blocks
 
 
 @pytest.mark.parametrize(("lanes_in", "lanes_out", "parts"), [(1, 3, 1), (4, 2, 3)])
 def test_blocks__reads_the_stream_in_order_under_stalls(
     lanes_in: int, lanes_out: int, parts: int
 ) -> None:
-    reader = Reader("read", lanes_out)
+    reader = Reader("read", lanes_out, valid="data_valid_i")
     cell = _cell(lanes_in, lanes_out, parts, reader)
     rng = np.random.default_rng(lanes_in)
     expected = Expected()
@@ -203,6 +221,7 @@ def test_blocks__reads_the_stream_in_order_under_stalls(
             cell.set(run_i=record(isa.RUN_FIELDS, fields), sources_i=sources_record(sources))
             cell.set(depthwise_i=int(convolution.depthwise))
             rows, blocks = expected.follow(run, sources)
+            rows.sort(key=lambda row: not row.constant)  # as they come: constants, rows of weights
             seen_rows, seen_blocks = user.follow()
             assert seen_blocks == blocks
             assert [_cut(row, want) for row, want in zip(seen_rows, rows, strict=True)] == rows
@@ -210,5 +229,5 @@ def test_blocks__reads_the_stream_in_order_under_stalls(
 
 def _cut(row: Row, want: Row) -> Row:
     """As many bytes of a row as count."""
-    assert row.data is not None
-    return row._replace(data=None if want.data is None else row.data[: len(want.data)])
+    assert (row.data is None) == (want.data is None)
+    return row._replace(data=None if row.data is None else row.data[: len(want.data)])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -13,9 +15,7 @@ pytestmark = pytest.mark.rtl
 READ_BYTES = (8, 3, 8, 5)
 WRITE_BYTES = (8, 5)
 WIDEST = 8
-LATENCY = declared("BufferLatency")
-#: a read sees the writes that moved so many cycles before it
-WRITTEN = 2
+LATENCY, FLIGHT = declared("BufferLatency"), declared("BufferFlight")
 
 
 def _widths(sizes: tuple[int, ...]) -> str:
@@ -39,8 +39,10 @@ def _buffer(size: int, banks: int, page_rows: int) -> Cell:
         },
         {
             "read_ready_o": readers,
+            "read_data_valid_o": readers,
             "read_data_o": 8 * WIDEST * readers,
             "write_ready_o": writers,
+            "write_idle_o": writers,
             "error_o": 1,
         },
         Bytes=size,
@@ -66,17 +68,28 @@ class Write:
     data: np.ndarray
 
 
+@dataclass
+class Coming:
+    """A read under way: when it moved, what it should bring and which of its bytes are sure."""
+
+    moved: int
+    address: int
+    want: np.ndarray
+    certain: np.ndarray
+
+
 class Traffic:
     """Drives all ports, holds what waits, and compares with a plain array of bytes."""
 
     def __init__(self, cell: Cell, size: int) -> None:
         self.cell = cell
         self.memory = np.zeros(size, np.uint8)
-        #: cycle in which each byte's last write moved
-        self.written = np.full(size, -WRITTEN)
+        #: bytes whose last write came from a port that was not idle since, by port
+        self.pending = np.zeros((len(WRITE_BYTES), size), bool)
         self.reads: list[Read | None] = [None] * len(READ_BYTES)
         self.writes: list[Write | None] = [None] * len(WRITE_BYTES)
-        self.coming: dict[int, list[tuple[int, int, np.ndarray, np.ndarray]]] = {}
+        self.coming: list[deque[Coming]] = [deque() for _ in READ_BYTES]
+        #: accesses that moved; cycles in which one waited before or behind its port
         self.cycle = self.moved = self.stalled = 0
 
     def step(self) -> None:
@@ -95,6 +108,9 @@ class Traffic:
         )
         cell.settle()
         read_ready, write_ready = cell.get("read_ready_o"), cell.get("write_ready_o")
+        for port in range(len(WRITE_BYTES)):
+            if cell.get("write_idle_o") >> port & 1:
+                self.pending[port] = False
         for port, read in enumerate(self.reads):
             if read is None:
                 continue
@@ -102,9 +118,9 @@ class Traffic:
                 self.stalled += 1
                 continue
             part = slice(read.address, read.address + read.count)
-            certain = self.written[part] <= now - WRITTEN
-            entry = (port, read.address, self.memory[part].copy(), certain)
-            self.coming.setdefault(now + LATENCY, []).append(entry)
+            certain = ~self.pending[:, part].any(axis=0)
+            self.coming[port].append(Coming(now, read.address, self.memory[part].copy(), certain))
+            assert len(self.coming[port]) <= FLIGHT
             self.reads[port] = None
             self.moved += 1
         for port, write in enumerate(self.writes):
@@ -114,18 +130,25 @@ class Traffic:
                 self.stalled += 1
                 continue
             part = slice(write.address, write.address + len(write.data))
-            # a read that moves in this cycle may see either value
-            for _, start, _, certain in self.coming.get(now + LATENCY, []):
-                inside = np.arange(start, start + len(certain))
-                certain &= ~((inside >= part.start) & (inside < part.stop))
+            # a read that is under way may see either value
+            for coming in chain(*self.coming):
+                inside = np.arange(coming.address, coming.address + len(coming.want))
+                coming.certain &= ~((inside >= part.start) & (inside < part.stop))
             self.memory[part] = write.data
-            self.written[part] = now
+            self.pending[port, part] = True
             self.writes[port] = None
             self.moved += 1
-        seen = cell.get("read_data_o")
-        for port, address, want, certain in self.coming.pop(now, []):
-            found = np.array(unpack(seen >> (8 * WIDEST * port), 8, len(want), signed=False))
-            assert np.array_equal(found[certain], want[certain]), (now, port, address)
+        seen, valid = cell.get("read_data_o"), cell.get("read_data_valid_o")
+        for port in range(len(READ_BYTES)):
+            if valid >> port & 1:
+                coming = self.coming[port].popleft()
+                part, count = seen >> (8 * WIDEST * port), len(coming.want)
+                found = np.array(unpack(part, 8, count, signed=False))
+                wrong = (found != coming.want) & coming.certain
+                assert not wrong.any(), (now, port, coming.address)
+                late = now - coming.moved - LATENCY
+                assert late >= 0
+                self.stalled += late
         cell.tick()
         assert not cell.get("error_o")
         self.cycle += 1
@@ -201,8 +224,10 @@ def test_buffer__a_short_read_leaves_the_next_row_alone() -> None:
     for count in range(1, READ_BYTES[0] + 1):
         traffic = Traffic(_buffer(size, 4, page_rows=4), size)
         traffic.reads[0], traffic.reads[2] = Read(WIDEST - 3, count), Read(WIDEST, WIDEST)
-        traffic.step()
-        assert traffic.stalled == (count > 3)
+        for _ in range(LATENCY + 3):
+            traffic.step()
+        assert (traffic.stalled > 0) == (count > 3)
+        assert not any(traffic.coming)
 
 
 def test_buffer__no_port_starves() -> None:
@@ -213,11 +238,12 @@ def test_buffer__no_port_starves() -> None:
     cell.set(read_bytes_i=pack([1] * readers, 16))
     cell.set(write_valid_i=0)
     served = np.zeros(readers, int)
-    for _ in range(25 * readers):
+    for cycle in range(25 * readers + LATENCY + 8):
         cell.settle()
-        ready = cell.get("read_ready_o")
-        assert ready.bit_count() == 1  # all want one row
-        served[ready.bit_length() - 1] += 1
+        valid = cell.get("read_data_valid_o")
+        if cycle >= LATENCY + 8:
+            assert valid.bit_count() == 1  # all want one row
+            served[valid.bit_length() - 1] += 1
         cell.tick()
     assert (served == 25).all()
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.rtl
 BEAT = 4
 QUEUE = 8
 #: cycles of a transfer beside the DRAM's latency and its beats
-LOAD_OVERHEAD, STORE_OVERHEAD = 2, declared("BufferLatency") + 1
+LOAD_OVERHEAD, STORE_OVERHEAD = 4, declared("BufferLatency") + 1
 BUFFER_LATENCY = declared("BufferLatency")
 
 
@@ -32,8 +32,10 @@ def _dma() -> Cell:
             "answer_valid_i": 1,
             "answer_data_i": 8 * BEAT,
             "read_ready_i": 1,
+            "read_data_valid_i": 1,
             "read_data_i": 8 * BEAT,
             "write_ready_i": 1,
+            "write_idle_i": 1,
         },
         {
             "done_o": 1,
@@ -66,8 +68,10 @@ class Bench:
     #: None: nothing stalls
     rng: np.random.Generator | None
     answers: deque[tuple[int, int]] = field(default_factory=deque)
-    #: cycle -> what the buffer gives then
-    reads: dict[int, int] = field(default_factory=dict)
+    #: (earliest cycle, data) of the buffer's reads under way
+    reads: deque[tuple[int, int]] = field(default_factory=deque)
+    #: cycle in which the buffer's last write leaves its port
+    busy_until: int = -1
     held: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def transfer(self, fields: dict[str, int]) -> int:
@@ -77,7 +81,7 @@ class Bench:
         cell.set(dma_i=pack(words, 64), start_i=1)
         for cycle in range(5000):
             if self.step(cycle):
-                assert not self.answers
+                assert not self.answers and not self.reads and cycle > self.busy_until
                 return cycle + 1
         raise AssertionError("the transfer does not end")
 
@@ -86,21 +90,26 @@ class Bench:
         request_ready, read_ready, write_ready = (self.ready() for _ in range(3))
         due = bool(self.answers) and self.answers[0][0] <= cycle and bool(self.ready())
         cell.set(request_ready_i=request_ready, read_ready_i=read_ready, write_ready_i=write_ready)
+        brings = bool(self.reads) and self.reads[0][0] <= cycle and bool(self.ready())
         # data are there in the promised cycle alone
-        cell.set(answer_valid_i=int(due), answer_data_i=0xDEAD, read_data_i=0xBAD)
+        cell.set(answer_valid_i=int(due), answer_data_i=0xDEAD)
+        cell.set(read_data_valid_i=int(brings), read_data_i=0xBAD)
+        cell.set(write_idle_i=int(cycle > self.busy_until))
         if due:
             cell.set(answer_data_i=self.answers.popleft()[1])
-        if cycle in self.reads:
-            cell.set(read_data_i=self.reads.pop(cycle))
+        if brings:
+            cell.set(read_data_i=self.reads.popleft()[1])
         cell.settle()
         if self.port("request", "write", "address", "bytes", "data") and request_ready:
             self.request(cycle)
         if self.port("write", "address", "bytes", "data") and write_ready:
             address, count = cell.get("write_address_o"), cell.get("write_bytes_o")
             self.buffer[address : address + count] = _bytes(cell.get("write_data_o"))[:count]
+            self.busy_until = cycle + 1 + (0 if self.ready() else int(self.rng.integers(5)))
         if self.port("read", "address") and read_ready:
             address = cell.get("read_address_o")
-            self.reads[cycle + BUFFER_LATENCY] = pack(self.buffer[address : address + BEAT], 8)
+            data = pack(self.buffer[address : address + BEAT], 8)
+            self.reads.append((cycle + BUFFER_LATENCY, data))
         done = bool(cell.get("done_o"))
         cell.tick()
         cell.set(start_i=0)

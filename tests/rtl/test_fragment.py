@@ -39,10 +39,11 @@ class Fragment:
 
     def __init__(self, lanes: Lanes, pixels: int = PIXELS, parts: int = PARTS, **has: int) -> None:
         self.lanes, self.parts = lanes, parts
-        self.x = Reader("x_read", max(lanes.inputs, lanes.outputs), "x_data_i", counted=True)
-        self.w = Reader("w_read", lanes.outputs, "w_data_i")
-        self.r = Reader("r_read", lanes.outputs, "r_data_i")
-        self.writer = Writer(lanes.outputs)
+        widest = max(lanes.inputs, lanes.outputs)
+        self.x = Reader("x_read", widest, "x_data_i", "x_valid_i", counted=True)
+        self.w = Reader("w_read", lanes.outputs, "w_data_i", "w_valid_i")
+        self.r = Reader("r_read", lanes.outputs, "r_data_i", "r_valid_i")
+        self.writer = Writer(lanes.outputs, watched=True)
         self.ports = (self.x, self.w, self.r, self.writer)
         inputs = {**dict.fromkeys(("clk_i", "rst_ni", "start_i"), 1)}
         inputs["record_i"] = RUN_BITS + parts * SOURCE_BITS + RESIDUAL_BITS

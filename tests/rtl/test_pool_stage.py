@@ -32,7 +32,7 @@ class Stage:
 
     def __init__(self, lanes: int, has_lrn: bool) -> None:
         self.lanes = lanes
-        self.reader = Reader("read", lanes, "data_i")
+        self.reader = Reader("read", lanes, "data_i", "data_valid_i")
         controls = ("clk_i", "rst_ni", "start_i", "room_i", "tail_idle_i")
         self.cell = Cell(
             "fe_pool_stage",

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.rtl
 
 @pytest.mark.parametrize("lanes", [1, 3])
 def test_residual__in_the_order_of_the_outputs_under_stalls(lanes: int) -> None:
-    reader = Reader("read", lanes, "read_data_i")
+    reader = Reader("read", lanes, "data_i", "data_valid_i")
     controls = ("clk_i", "rst_ni", "pixels_first_i", "load_i", "reserve_i", "pop_i")
     cell = Cell(
         "fe_residual",

@@ -57,7 +57,8 @@ def _feed(
 
 @pytest.mark.parametrize(("lanes", "has_residual"), [(3, True), (2, False)])
 def test_tail__writes_what_arrives(lanes: int, has_residual: bool) -> None:
-    reader, writer = Reader("r_read", lanes, "r_data_i"), Writer(lanes)
+    reader = Reader("r_read", lanes, "r_data_i", "r_valid_i")
+    writer = Writer(lanes, watched=True)
     controls = ("clk_i", "rst_ni", "pixels_first_i", "load_i", "reserve_i", "valid_i")
     cell = Cell(
         "fe_tail",

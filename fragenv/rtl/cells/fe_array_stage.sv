@@ -7,7 +7,7 @@
 // Control   : start_i begins the RUN of run_i, which stays stable until done_o; done_o is 1 for one cycle,
 //             when all sums have left and tail_idle_i is 1. An output leaves where room_i is 1 (out_start_o);
 //             out_valid_o follows 1 cycle later with sums and constants.
-// Memory    : reader ports x and w: valid held until ready; data 2 cycles after the transfer.
+// Memory    : reader ports x and w: valid held until ready; data come in order with a valid bit.
 // Cycles    : max(pixels, LanesIn) per block; see fragenv/hardware/timing.py.
 // Reset     : synchronous, active low; it forgets the sums of an unfinished group.
 // Does not  : pool, requantise or write.
@@ -31,12 +31,14 @@ module fe_array_stage #(
   output logic                   x_read_valid_o,
   output logic [31:0]            x_read_address_o,
   input  wire                    x_read_ready_i,
+  input  wire                    x_valid_i,
   // verilator lint_off UNUSEDSIGNAL
   input  wire  [8*XLanes-1:0]    x_data_i,        // a window's lanes may be more
   // verilator lint_on UNUSEDSIGNAL
   output logic                   w_read_valid_o,
   output logic [31:0]            w_read_address_o,
   input  wire                    w_read_ready_i,
+  input  wire                    w_valid_i,
   input  wire  [8*LanesOut-1:0]  w_data_i,
   input  wire                    room_i,
   input  wire                    tail_idle_i,
@@ -51,10 +53,9 @@ module fe_array_stage #(
   // verilator lint_on UNUSEDSIGNAL
   assign run = run_i;
   localparam int PixelBits  = $clog2(Pixels);
-  localparam int RowsAhead  = 8;
+  localparam int RowsAhead  = 16;                   // more than the cycles from asking to shifting
   `include "fe_latencies.svh"
-  localparam int DataStage  = 2 + BufferLatency;    // beats: 0 to 2 address, then the memory
-  localparam int SumStage   = DataStage + mac_latency(LanesIn);
+  localparam int SumStage   = mac_latency(LanesIn); // of what leaves the memory, which is in stage 0
   localparam int AddStage   = SumStage - AccumulatorLead;
   localparam int MacLanes   = HasDepthwise ? XLanes : LanesIn;
   localparam logic [15:0] Depthwise = 16'd4;
@@ -68,7 +69,8 @@ module fe_array_stage #(
     logic [15:0] lanes;
   } block_t;
   block_t      ready, block, block_q;
-  logic        depthwise, c_valid, c_bank, w_valid, w_odd, b_valid, b_idle, take, group_done, shift;
+  logic        depthwise, c_valid, c_bank, w_valid, w_asked, w_odd, w_real, b_valid, b_idle, take, group_done;
+  logic        shift;
 
   assign depthwise = HasDepthwise && run.op == Depthwise;
 
@@ -85,10 +87,13 @@ module fe_array_stage #(
     .read_valid_o   (w_read_valid_o),
     .read_address_o (w_read_address_o),
     .read_ready_i   (w_read_ready_i),
+    .data_valid_i   (w_valid_i),
     .is_constant_o  (c_valid),
     .is_weight_o    (w_valid),
-    .odd_o          (w_odd),
     .bank_o         (c_bank),
+    .row_valid_o    (w_asked),
+    .row_odd_o      (w_odd),
+    .row_real_o     (w_real),
     .shifted_i      (shift),
     .block_valid_o  (b_valid),
     .block_taken_i  (take),
@@ -97,58 +102,38 @@ module fe_array_stage #(
     .group_done_i   (group_done)
   );
 
-  // ---- weight rows wait here until the block before theirs is in use ----
-  logic                  row_valid, row_odd, next_odd_q, swap;
+  logic                  swap, complete;
+  logic [15:0]           rows;                      // of a block
   logic [8*LanesOut-1:0] row;
 
-  assign shift = row_valid && row_odd == (next_odd_q ^ swap);
+  assign rows = depthwise ? 16'd1 : 16'(LanesIn);
 
-  fe_fifo #(.Bits(8 * LanesOut + 1), .Depth(RowsAhead)) u_rows (
-    .clk_i   (clk_i),
-    .rst_ni  (rst_ni),
-    .push_i  (w_valid),
-    .data_i  ({w_odd, w_data_i}),
-    .valid_o (row_valid),
-    .ready_i (row_odd == (next_odd_q ^ swap)),
-    .data_o  ({row_odd, row})
+  fe_rows #(.Lanes(LanesOut), .Depth(RowsAhead)) u_rows (
+    .clk_i        (clk_i),
+    .rst_ni       (rst_ni),
+    .asked_i      (w_asked),
+    .odd_i        (w_odd),
+    .real_i       (w_real),
+    .data_valid_i (w_valid),
+    .data_i       (w_data_i),
+    .rows_i       (rows),
+    .swap_i       (swap),
+    .shift_o      (shift),
+    .row_o        (row),
+    .complete_o   (complete)
   );
 
   // ---- pixels of a block, one per cycle ----
-  logic                 busy_q, issue, half_q, all_end, tile_end, in_bounds, hold, rows_there;
-  // verilator lint_off UNUSEDSIGNAL
-  logic                 row_end;          // tiles do not end with rows
-  // verilator lint_on UNUSEDSIGNAL
+  logic                 busy_q, issue, half_q, all_end, tile_end, hold, rows_there;
   logic [1:0]           half_busy_q, half_free;
   logic [PixelBits-1:0] pixel_q;
   logic [15:0]          since_q;          // cycles since the last block was taken
 
-  assign hold       = x_read_valid_o && !x_read_ready_i;
-  assign rows_there = since_q >= (depthwise ? 16'd1 : 16'(LanesIn));
+  assign rows_there = since_q >= rows;
   assign take       = b_valid && rows_there && !busy_q && !hold && !(ready.first && half_busy_q[half_q]);
   assign issue      = (busy_q && !hold) || take;
   assign block      = busy_q ? block_q : ready;
   assign tile_end   = 16'(pixel_q) + 16'd1 == run.tile_pixels || all_end;
-
-  fe_source #(.Parts(Parts), .SourceBits(SourceBits), .RunBits(RunBits)) u_source (
-    .clk_i     (clk_i),
-    .run_i     (run_i),
-    .sources_i (sources_i),
-    .load_i    (start_i),
-    .hold_i    (hold),
-    .first_i   (!busy_q),
-    .step_i    (issue),
-    .leave_i   (tile_end),
-    .mark_i    (tile_end && block.last),
-    .part_i    (block.part),
-    .k_y_i     (block.y),
-    .k_x_i     (block.x),
-    .k_row_i   (block.row),
-    .k_pixel_i (block.pixel),
-    .address_o (x_read_address_o),
-    .inside_o  (in_bounds),
-    .row_end_o (row_end),
-    .end_o     (all_end)
-  );
 
   // ---- what travels with a pixel ----
   typedef struct packed {
@@ -157,13 +142,13 @@ module fe_array_stage #(
     logic [15:0]          lanes;
   } beat_t;
   localparam int BeatBits = 22 + PixelBits;
-  logic [BeatBits-1:0] beat_q [SumStage+1];
+  logic [BeatBits-1:0] data_q [SumStage+1];                 // while it is multiplied; [0] is no register
   // verilator lint_off UNUSEDSIGNAL
-  beat_t             beat, data_beat, add_beat, sum_beat;    // each place needs some of the fields
+  beat_t               beat, data_beat, add_beat, sum_beat; // each place needs some of the fields
   // verilator lint_on UNUSEDSIGNAL
-  logic [SumStage:0] valid_q;
-  logic [1:0]        inside_q;
-  logic              running_q, drain_busy;
+  logic [SumStage:0]   data_valid_q;
+  logic                running_q, drain_busy, data_valid, is_data, fetch_idle, data_ready;
+  logic [8*XLanes-1:0] data;
 
   assign beat.swap      = take;
   assign beat.half      = half_q;
@@ -173,43 +158,72 @@ module fe_array_stage #(
   assign beat.bank      = block.bank;
   assign beat.pixel     = pixel_q;
   assign beat.lanes     = block.lanes;
-  assign data_beat      = beat_q[DataStage];
-  assign add_beat       = beat_q[AddStage];
-  assign sum_beat       = beat_q[SumStage];
-  assign swap           = valid_q[DataStage] && data_beat.swap;
 
-  // the request is asked for while its beat stands in stage 2
-  assign x_read_valid_o = valid_q[2] && in_bounds;
-  assign done_o         = running_q && b_idle && !busy_q && valid_q == '0 && !drain_busy && tail_idle_i;
+  fe_fetch #(
+    .Lanes(XLanes), .TagBits(BeatBits), .Parts(Parts), .RunBits(RunBits), .SourceBits(SourceBits)
+  ) u_fetch (
+    .clk_i          (clk_i),
+    .rst_ni         (rst_ni),
+    .run_i          (run_i),
+    .sources_i      (sources_i),
+    .load_i         (start_i),
+    .first_i        (!busy_q),
+    .step_i         (issue),
+    .leave_i        (tile_end),
+    .mark_i         (tile_end && block.last),
+    .part_i         (block.part),
+    .k_y_i          (block.y),
+    .k_x_i          (block.x),
+    .k_row_i        (block.row),
+    .k_pixel_i      (block.pixel),
+    .end_o          (all_end),
+    .valid_i        (issue),
+    .tag_i          (beat),
+    .hold_o         (hold),
+    .read_valid_o   (x_read_valid_o),
+    .read_address_o (x_read_address_o),
+    .read_ready_i   (x_read_ready_i),
+    .data_valid_i   (x_valid_i),
+    .data_i         (x_data_i),
+    .valid_o        (data_valid),
+    .ready_i        (data_ready),
+    .is_data_o      (is_data),
+    .tag_o          (data_beat),
+    .data_o         (data),
+    .idle_o         (fetch_idle)
+  );
+
+  // a block begins when all its weights are in place
+  assign data_ready      = !data_beat.swap || complete;
+  assign swap            = data_valid && data_beat.swap && data_ready;
+  assign data_valid_q[0] = data_valid && data_ready;
+  assign data_q[0]       = data_beat;
+  assign add_beat        = data_q[AddStage];
+  assign sum_beat        = data_q[SumStage];
+  assign done_o          = running_q && b_idle && !busy_q && fetch_idle && data_valid_q[SumStage:1] == '0
+                        && !drain_busy && tail_idle_i;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      {running_q, busy_q, half_q, valid_q, next_odd_q} <= '0;
+      {running_q, busy_q, half_q} <= '0;
+      data_valid_q[SumStage:1] <= '0;
       half_busy_q <= '0;
       since_q     <= '1;
     end else begin
       running_q <= start_i || (running_q && !done_o);
       if (issue) busy_q <= !tile_end;
-      if (!hold) valid_q[2:0] <= {valid_q[1:0], issue};
-      valid_q[SumStage:3] <= {valid_q[SumStage-1:3], valid_q[2] && !hold};
+      data_valid_q[SumStage:1] <= data_valid_q[SumStage-1:0];
       half_busy_q <= half_busy_q & ~half_free;
       if (take && ready.first) half_busy_q[half_q] <= 1'b1;
       if (issue && tile_end && block.last) half_q <= ~half_q;
-      if (swap) next_odd_q <= ~next_odd_q;
-      if (take)                    since_q <= 16'd1;
-      else if (!hold && !(&since_q)) since_q <= since_q + 16'd1;
+      if (take)             since_q <= 16'd1;
+      else if (!(&since_q)) since_q <= since_q + 16'd1;
     end
   end
 
   always_ff @(posedge clk_i) begin
     if (take) block_q <= ready;
-    if (!hold) begin
-      beat_q[0] <= beat;
-      beat_q[1] <= beat_q[0];
-      beat_q[2] <= beat_q[1];
-    end
-    for (int i = 3; i <= SumStage; i++) beat_q[i] <= beat_q[i-1];
-    inside_q <= {inside_q[0], in_bounds};
+    for (int i = 1; i <= SumStage; i++) data_q[i] <= data_q[i-1];
     if (!rst_ni || start_i || (issue && tile_end)) pixel_q <= '0;
     else if (issue)                                pixel_q <= pixel_q + 1'b1;
   end
@@ -223,7 +237,7 @@ module fe_array_stage #(
   always_comb begin
     for (int i = 0; i < MacLanes; i++) begin
       x[8*i+:8] = !depthwise && 16'(i) >= data_beat.lanes ? 8'd0
-                : inside_q[1] ? x_data_i[8*i+:8] : run.pad_value[7:0];
+                : is_data ? data[8*i+:8] : run.pad_value[7:0];
     end
   end
 
@@ -233,7 +247,7 @@ module fe_array_stage #(
     .w_valid_i   (shift),
     .w_i         (row),
     .swap_i      (swap),
-    .x_valid_i   (valid_q[DataStage]),
+    .x_valid_i   (data_valid_q[0]),
     .depthwise_i (depthwise),
     .x_i         (x),
     .sum_valid_o (sum_valid),
@@ -243,7 +257,7 @@ module fe_array_stage #(
   fe_accumulator #(.Lanes(LanesOut), .Pixels(Pixels)) u_accumulator (
     .clk_i        (clk_i),
     .rst_ni       (rst_ni),
-    .add_valid_i  (valid_q[AddStage]),
+    .add_valid_i  (data_valid_q[AddStage]),
     .add_half_i   (add_beat.half),
     .add_pixel_i  (add_beat.pixel),
     .add_first_i  (add_beat.first),

@@ -8,8 +8,9 @@
 //             it, and the next one's first row may be read in the same cycle.
 //             shifted_i: a row left the memory (at most RowsAhead) where weight rows wait for their turn.
 //             group_done_i: the constants of an output group are used up.
-// Memory    : reader port w: valid held until ready; data 2 cycles after the transfer. is_constant_o and
-//             is_weight_o (with odd_o, the parity of the block) say in that cycle what they are.
+// Memory    : reader port w: valid held until ready; data come in order. With data_valid_i, is_constant_o and
+//             is_weight_o say what they are. row_valid_o: a row of weights was asked for, of a block of parity
+//             row_odd_o; it has no data (row_real_o = 0) behind the last valid input lane.
 // Latency   : the first row is asked for 1 cycle after start_i.  Throughput: 1 row per cycle.
 // Reset     : synchronous, active low.
 // Does not  : hold the weights, or know about pixels.
@@ -32,10 +33,13 @@ module fe_blocks #(
   output logic        read_valid_o,
   output logic [31:0] read_address_o,
   input  wire         read_ready_i,
+  input  wire         data_valid_i,
   output logic        is_constant_o,
   output logic        is_weight_o,
-  output logic        odd_o,
   output logic        bank_o,            // which of the two sets of constants
+  output logic        row_valid_o,
+  output logic        row_odd_o,
+  output logic        row_real_o,
   input  wire         shifted_i,
   // the block that is ready
   output logic        block_valid_o,
@@ -46,6 +50,7 @@ module fe_blocks #(
 );
   `include "fe_run_record.svh"
   `include "fe_source_record.svh"
+  `include "fe_latencies.svh"
   // verilator lint_off UNUSEDSIGNAL
   run_record_t    run;                    // pixels and addresses are the business of others
   source_record_t source;
@@ -76,9 +81,21 @@ module fe_blocks #(
   logic        stalled, conv_end;
   logic [15:0] narrow, width, rows;
 
-  // what was asked for: the request, then two cycles of the memory
-  logic        asked_q, constant_q, weight_q, asked_bank_q, asked_odd_q, passes;
-  logic [1:0]  constant_q2, weight_q2, bank_q2, odd_q2;
+  // what is asked for, and what the memory brings
+  logic        asked_q, constant_q, asked_bank_q, is_constant;
+  // verilator lint_off UNUSEDSIGNAL
+  logic        tag_there;                // data have one
+  // verilator lint_on UNUSEDSIGNAL
+
+  fe_fifo #(.Bits(2), .Depth(BufferFlight)) u_tags (
+    .clk_i   (clk_i),
+    .rst_ni  (rst_ni),
+    .push_i  (read_valid_o && read_ready_i),
+    .data_i  ({constant_q, asked_bank_q}),
+    .valid_o (tag_there),
+    .ready_i (data_valid_i),
+    .data_o  ({is_constant, bank_o})
+  );
 
   always_comb begin
     source = sources_i[SourceBits-1:0];
@@ -113,11 +130,10 @@ module fe_blocks #(
   assign block.pixel     = col_q + channel_q;
   assign block.lanes     = depthwise_i ? 16'd1 : last_group ? source.in_lanes_last : 16'(LanesIn);
 
-  assign passes        = asked_q && !stalled;
-  assign is_constant_o = constant_q2[1];
-  assign is_weight_o   = weight_q2[1];
-  assign bank_o        = bank_q2[1];
-  assign odd_o         = odd_q2[1];
+  assign is_constant_o = data_valid_i && is_constant;
+  assign is_weight_o   = data_valid_i && !is_constant;
+  assign row_valid_o   = asked_q && !stalled && !constant_q;
+  assign row_real_o    = read_valid_o;
   assign idle_o        = !active_q && !block_valid_q;
   assign block_valid_o = block_valid_q && !stalled;
   assign block_o       = block_q;
@@ -125,7 +141,7 @@ module fe_blocks #(
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
       {active_q, block_valid_q, bank_q, odd_q, asked_q, read_valid_o} <= '0;
-      {banks_q, ahead_q, constant_q2, weight_q2} <= '0;
+      {banks_q, ahead_q} <= '0;
     end else begin
       banks_q <= banks_q + 2'(issue && constants_q && step_q == '0) - 2'(group_done_i);
       ahead_q <= ahead_q + 5'(issue && !constants_q) - 5'(shifted_i);
@@ -141,8 +157,6 @@ module fe_blocks #(
         asked_q      <= issue;
         read_valid_o <= issue && row_valid;
       end
-      constant_q2 <= {constant_q2[0], passes && constant_q};
-      weight_q2   <= {weight_q2[0], passes && weight_q};
     end
   end
 
@@ -150,12 +164,9 @@ module fe_blocks #(
     if (!stalled) begin
       read_address_o <= address_q;
       constant_q     <= constants_q;
-      weight_q       <= !constants_q;
       asked_bank_q   <= bank_q;
-      asked_odd_q    <= odd_q;
+      row_odd_o      <= odd_q;
     end
-    bank_q2 <= {bank_q2[0], asked_bank_q};
-    odd_q2  <= {odd_q2[0], asked_odd_q};
     if (issue) begin
       step_q <= step_last ? '0 : step_q + 16'd1;
       if (row_valid) address_q <= address_q + 32'(width);

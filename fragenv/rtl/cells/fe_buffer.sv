@@ -4,10 +4,11 @@
 // writers puts 1 to WriteBytes[16*p+:16] bytes to any byte address. Rows of RowBytes bytes are spread over the banks
 // (fe_bank_address), each of which reads a row and writes a row per cycle.
 // Handshake : an access moves where valid and ready are 1; until then valid, address, bytes and data
-//             stay. ready is 0 only where accesses meet in a bank; urgent ports come before others, none starves.
-// Latency   : data come exactly BufferLatency (2 or 3) cycles after the access moves and stay for that
-//             cycle alone; those beyond the bytes asked for are undefined. A read sees the writes that
-//             moved 2 or more cycles before it.
+//             stay. Accesses that meet in a bank wait inside for one another: urgent ports come before
+//             others, none starves. Data of a read come with read_data_valid_o, for one cycle, in order.
+// Latency   : data come BufferLatency cycles after the access moves, later where it waits; those beyond
+//             the bytes asked for are undefined. At most BufferFlight reads of a port are under way.
+//             A read sees the writes of a port that was idle (write_idle_o) when the read moved.
 // Throughput: 1 access per port and cycle where banks differ.
 // Reset     : synchronous, active low; contents are undefined at power-up.
 // Does not  : order writes to one byte: the memory map gives each writer its own place.
@@ -29,6 +30,7 @@ module fe_buffer #(
   output logic [Readers-1:0]              read_ready_o,
   input  wire  [32*Readers-1:0]           read_address_i,
   input  wire  [16*Readers-1:0]           read_bytes_i,
+  output logic [Readers-1:0]              read_data_valid_o,
   output logic [8*MaxBytes*Readers-1:0]   read_data_o,
   input  wire  [Writers-1:0]              write_valid_i,
   output logic [Writers-1:0]              write_ready_o,
@@ -37,10 +39,9 @@ module fe_buffer #(
   // verilator lint_off UNUSEDSIGNAL
   input  wire  [8*MaxBytes*Writers-1:0]   write_data_i,      // narrow ports leave their upper bytes unused
   // verilator lint_on UNUSEDSIGNAL
+  output logic [Writers-1:0]              write_idle_o,      // no write waits
   output logic                            error_o            // an access began outside of the buffer
 );
-  `include "fe_latencies.svh"
-  localparam int BankSteps  = BufferLatency - 2;             // registers between ports and banks
   localparam int RowBytes   = MaxBytes < 4 ? 4 : 1 << $clog2(MaxBytes);
   localparam int RowBits    = 8 * RowBytes;
   localparam int OffsetBits = $clog2(RowBytes);
@@ -63,7 +64,8 @@ module fe_buffer #(
     if (!rst_ni) error_o <= 1'b0;
   end
 
-  // ---- readers, cycle 0: banks ----
+  // ---- readers, cycle 0: decode; cycle 1: banks; cycle 2: memory ----
+  logic [Readers-1:0]           r_valid, r_grant;
   logic [Banks*Readers-1:0]     r_first, r_second, r_has;
   logic [IndexBits*Readers-1:0] r_first_index, r_second_index;
   logic [RowBits*Banks-1:0]     rows;                // what each bank reads
@@ -71,38 +73,55 @@ module fe_buffer #(
   fe_bank_grant #(.Ports(Readers), .Banks(Banks), .Urgent(Urgent)) u_read_grant (
     .clk_i   (clk_i),
     .rst_ni  (rst_ni),
-    .valid_i (read_valid_i),
+    .valid_i (r_valid),
     .wants_i (r_first | r_second),
-    .ready_o (read_ready_o),
+    .ready_o (r_grant),
     .has_o   (r_has)
   );
 
   for (genvar p = 0; p < Readers; p++) begin : gen_reader
     localparam int Width = 32'(ReadBytes[16*p+:16]);
+    // verilator lint_off UNUSEDSIGNAL
+    logic [15:0]           bytes;                    // reads end nowhere
+    logic                  more, idle;
+    // verilator lint_on UNUSEDSIGNAL
     logic [OffsetBits-1:0] offset, row_offset, offset_q;
     logic [Banks-1:0]      row_first, row_second;    // banks whose rows come now
+    logic [3:0]            under_way_q;
     logic [RowBits-1:0]    lanes, met, met_q;
+    logic [8*Width-1:0]    data_q;
 
-    fe_bank_address #(
+    fe_port #(
       .RowBytes(RowBytes), .Banks(Banks), .PageRows(PageRows), .Pages(Pages), .Complete(Rest == 0),
       .IndexBits(IndexBits)
-    ) u_address (
+    ) u_port (
+      .clk_i          (clk_i),
+      .rst_ni         (rst_ni),
+      .valid_i        (read_valid_i[p]),
+      .ready_o        (read_ready_o[p]),
       .address_i      (read_address_i[32*p+:32]),
       .bytes_i        (read_bytes_i[16*p+:16]),
+      .more_i         (1'b0),
+      .valid_o        (r_valid[p]),
+      .grant_i        (r_grant[p]),
       .offset_o       (offset),
       .first_o        (r_first[Banks*p+:Banks]),
       .second_o       (r_second[Banks*p+:Banks]),
       .first_index_o  (r_first_index[IndexBits*p+:IndexBits]),
-      .second_index_o (r_second_index[IndexBits*p+:IndexBits])
+      .second_index_o (r_second_index[IndexBits*p+:IndexBits]),
+      .bytes_o        (bytes),
+      .more_o         (more),
+      .idle_o         (idle)
     );
 
-    fe_delay #(.Bits(2 * Banks + OffsetBits), .Steps(BankSteps + 1)) u_row (
+    // from the grant: a register before the bank, the bank
+    fe_delay #(.Bits(2 * Banks + OffsetBits), .Steps(2)) u_row (
       .clk_i   (clk_i),
       .value_i ({r_first[Banks*p+:Banks], r_second[Banks*p+:Banks], offset}),
       .value_o ({row_first, row_second, row_offset})
     );
 
-    // ---- lanes from the offset on come from the first row, the others from the next ----
+    // ---- cycle 3: lanes from the offset on come from the first row, the others from the next ----
     assign lanes = {RowBits{1'b1}} << {row_offset, 3'b000};
 
     always_comb begin
@@ -113,16 +132,19 @@ module fe_buffer #(
       end
     end
 
+    // ---- cycle 4: the first byte moves to lane 0 ----
     always_ff @(posedge clk_i) begin
       offset_q <= row_offset;
       met_q    <= met;
+      data_q   <= (8*Width)'({met_q, met_q} >> {offset_q, 3'b000});
+      under_way_q <= rst_ni ? {under_way_q[2:0], r_valid[p] && r_grant[p]} : '0;
     end
-
-    // ---- last cycle: the first byte moves to lane 0 ----
-    assign read_data_o[8*MaxBytes*p+:8*MaxBytes] = (8*MaxBytes)'((8*Width)'({met_q, met_q} >> {offset_q, 3'b000}));
+    assign read_data_valid_o[p] = under_way_q[3];
+    assign read_data_o[8*MaxBytes*p+:8*MaxBytes] = (8*MaxBytes)'(data_q);
   end
 
-  // ---- writers, cycle 0: banks; cycle 1: bytes move to their lanes; then the bank ----
+  // ---- writers, cycle 0: decode; cycle 1: banks; cycle 2: bytes move to their lanes; then the bank ----
+  logic [Writers-1:0]            w_valid, w_grant;
   logic [Banks*Writers-1:0]      w_first, w_second;
   // verilator lint_off UNUSEDSIGNAL
   logic [Banks*Writers-1:0]      w_has;                // a write that moves has all its banks
@@ -136,33 +158,46 @@ module fe_buffer #(
   fe_bank_grant #(.Ports(Writers), .Banks(Banks)) u_write_grant (
     .clk_i   (clk_i),
     .rst_ni  (rst_ni),
-    .valid_i (write_valid_i),
+    .valid_i (w_valid),
     .wants_i (w_first | w_second),
-    .ready_o (write_ready_o),
+    .ready_o (w_grant),
     .has_o   (w_has)
   );
 
   for (genvar p = 0; p < Writers; p++) begin : gen_writer
     localparam int Width = 32'(WriteBytes[16*p+:16]);
     logic [OffsetBits-1:0] offset, offset_q;
+    // verilator lint_off UNUSEDSIGNAL
+    logic [15:0]           count;                    // a row at most
+    // verilator lint_on UNUSEDSIGNAL
     logic [RowBytes-1:0]   bytes;                    // one bit per byte
-    logic [8*Width-1:0]    data_q;
+    logic [8*Width-1:0]    data, data_q;
     logic                  moves;
 
-    fe_bank_address #(
+    fe_port #(
       .RowBytes(RowBytes), .Banks(Banks), .PageRows(PageRows), .Pages(Pages), .Complete(Rest == 0),
-      .IndexBits(IndexBits)
-    ) u_address (
+      .IndexBits(IndexBits), .MoreBits(8 * Width)
+    ) u_port (
+      .clk_i          (clk_i),
+      .rst_ni         (rst_ni),
+      .valid_i        (write_valid_i[p]),
+      .ready_o        (write_ready_o[p]),
       .address_i      (write_address_i[32*p+:32]),
       .bytes_i        (write_bytes_i[16*p+:16]),
+      .more_i         (write_data_i[8*MaxBytes*p+:8*Width]),
+      .valid_o        (w_valid[p]),
+      .grant_i        (w_grant[p]),
       .offset_o       (offset),
       .first_o        (w_first[Banks*p+:Banks]),
       .second_o       (w_second[Banks*p+:Banks]),
       .first_index_o  (w_first_index[IndexBits*p+:IndexBits]),
-      .second_index_o (w_second_index[IndexBits*p+:IndexBits])
+      .second_index_o (w_second_index[IndexBits*p+:IndexBits]),
+      .bytes_o        (count),
+      .more_o         (data),
+      .idle_o         (write_idle_o[p])
     );
-    assign bytes = ~({RowBytes{1'b1}} << write_bytes_i[16*p+:OffsetBits+1]);
-    assign moves = rst_ni && write_valid_i[p] && write_ready_o[p];
+    assign bytes = ~({RowBytes{1'b1}} << count[OffsetBits:0]);
+    assign moves = rst_ni && w_valid[p] && w_grant[p];
 
     always_ff @(posedge clk_i) begin
       w_first_q[Banks*p+:Banks]              <= moves ? w_first[Banks*p+:Banks] : '0;
@@ -171,7 +206,7 @@ module fe_buffer #(
       w_second_index_q[IndexBits*p+:IndexBits] <= w_second_index[IndexBits*p+:IndexBits];
       offset_q <= offset;
       w_enable_q[2*RowBytes*p+:2*RowBytes]     <= {RowBytes'(0), bytes} << offset;
-      data_q   <= write_data_i[8*MaxBytes*p+:8*Width];
+      data_q   <= data;
     end
 
     assign w_lanes[RowBits*p+:RowBits]        = RowBits'(({2{RowBits'(data_q)}} << {offset_q, 3'b000}) >> RowBits);
@@ -193,7 +228,7 @@ module fe_buffer #(
       reads      = 1'b0;
       read_index = '0;
       for (int p = 0; p < Readers; p++) begin
-        if (read_valid_i[p] && r_has[Banks*p+b]) begin
+        if (r_valid[p] && r_has[Banks*p+b]) begin
           reads      = 1'b1;
           read_index = read_index | (r_first[Banks*p+b] ? r_first_index[IndexBits*p+:IndexBits]
                                                         : r_second_index[IndexBits*p+:IndexBits]);
@@ -218,17 +253,11 @@ module fe_buffer #(
       end
     end
 
-    fe_delay #(.Bits(1 + IndexBits), .Steps(BankSteps)) u_read (
-      .clk_i   (clk_i),
-      .value_i ({reads, read_index}),
-      .value_o ({bank_reads, bank_read_index})
-    );
-
-    fe_delay #(.Bits(1 + IndexBits + RowBytes + RowBits), .Steps(BankSteps)) u_write (
-      .clk_i   (clk_i),
-      .value_i ({writes, write_index, enable, data}),
-      .value_o ({bank_writes, bank_write_index, bank_enable, bank_data})
-    );
+    // a register before the bank, whose memories lie all over the chip
+    always_ff @(posedge clk_i) begin
+      {bank_reads, bank_read_index}                         <= {reads, read_index};
+      {bank_writes, bank_write_index, bank_enable, bank_data} <= {writes, write_index, enable, data};
+    end
 
     if (Depth > 0) begin : gen_rows
       fe_bank #(.RowBytes(RowBytes), .Rows(Depth), .IndexBits(IndexBits)) u_bank (

@@ -4,10 +4,10 @@
 //              request_ready_i are 1 (writes carry their data). Every request is answered once, in order:
 //              read data, or the acknowledgement of a write. An answer cannot be refused: beats are
 //              asked for only where the queue has a place for them.
-// Buffer port: valid, ready; data of a read come BufferLatency cycles after it moves.
+// Buffer port: valid, ready; data of reads come in order with a valid bit.
 // Control    : start_i begins the transfer of dma_i, which stays stable until done_o (one cycle).
 // Cycles     : from start_i to done_o, both included, where nothing stalls: a beat per cycle, the DRAM's
-//              latency once, and 2 (load) or BufferLatency + 1 (store).
+//              latency once, and 4 (load) or BufferLatency + 1 (store).
 // Throughput : 1 beat per cycle; loads need QueueBeats of at least the DRAM's latency and 2.
 // Reset      : synchronous, active low.
 // Does not   : overlap transfers.
@@ -33,15 +33,16 @@ module fe_dma #(
   output logic                   read_valid_o,
   input  wire                    read_ready_i,
   output logic [31:0]            read_address_o,
+  input  wire                    read_data_valid_i,
   input  wire  [8*BeatBytes-1:0] read_data_i,
   output logic                   write_valid_o,
   input  wire                    write_ready_i,
   output logic [31:0]            write_address_o,
   output logic [15:0]            write_bytes_o,
-  output logic [8*BeatBytes-1:0] write_data_o
+  output logic [8*BeatBytes-1:0] write_data_o,
+  input  wire                    write_idle_i        // no write waits in the buffer
 );
   `include "fe_dma_record.svh"
-  `include "fe_latencies.svh"
   // verilator lint_off UNUSEDSIGNAL
   dma_record_t dma;                                  // fe_pieces decodes the rest
   logic [31:0] asked_buffer, moved_dram;             // each side needs its own address alone
@@ -51,10 +52,9 @@ module fe_dma #(
   localparam int CountBits = $clog2(QueueBeats) + 1;
 
   logic                   store, request_moves, buffer_moves, reserve, release_place, has_place;
-  logic                   asking_q, moving_q, ask_end, move_end, last_answer;
+  logic                   asking_q, moving_q, moved_q, ask_end, move_end, last_answer;
   logic [CountBits-1:0]   reserved_q;                // beats that are in the queue or will come
   logic [31:0]            unanswered_q;              // writes to DRAM
-  logic [BufferLatency-1:0] read_q;                  // reads of the buffer on their way
   logic                   answer_valid_q, queued, queue_ready;
   logic [8*BeatBytes-1:0] answer_data_q, queue_data;
   logic [31:0]            moved_buffer;
@@ -83,18 +83,18 @@ module fe_dma #(
   assign release_place = queue_ready;
 
   assign last_answer = answer_valid_i && unanswered_q == 32'd1 && !asking_q;
-  assign done_o      = store ? last_answer : buffer_moves && move_end;
+  assign done_o      = store ? last_answer : moved_q && write_idle_i;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      {asking_q, moving_q, answer_valid_q, read_q} <= '0;
+      {asking_q, moving_q, moved_q, answer_valid_q} <= '0;
       reserved_q   <= '0;
       unanswered_q <= '0;
     end else begin
       asking_q       <= start_i || (asking_q && !(request_moves && ask_end));
       moving_q       <= start_i || (moving_q && !(buffer_moves && move_end));
+      moved_q        <= !store && ((buffer_moves && move_end) || (moved_q && !done_o));
       answer_valid_q <= answer_valid_i && !store;
-      read_q         <= BufferLatency'({read_q, store && buffer_moves});
       reserved_q     <= reserved_q + CountBits'(reserve) - CountBits'(release_place);
       unanswered_q   <= unanswered_q + 32'(store && request_moves) - 32'(store && answer_valid_i);
     end
@@ -105,7 +105,7 @@ module fe_dma #(
   fe_fifo #(.Bits(8 * BeatBytes), .Depth(QueueBeats)) u_queue (
     .clk_i   (clk_i),
     .rst_ni  (rst_ni),
-    .push_i  (store ? read_q[BufferLatency-1] : answer_valid_q),
+    .push_i  (store ? read_data_valid_i : answer_valid_q),
     .data_i  (store ? read_data_i : answer_data_q),
     .valid_o (queued),
     .ready_i (queue_ready),

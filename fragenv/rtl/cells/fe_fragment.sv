@@ -4,7 +4,7 @@
 // Control   : start_i begins the record record_i (run, sources, residual), which stays stable until done_o
 //             (one cycle).
 // Memory    : reader ports x (LanesIn bytes for sums over channels, else LanesOut), w and r (LanesOut
-//             bytes), a writer port: valid held until ready; data 2 cycles after the transfer.
+//             bytes), a writer port: valid held until ready; data come in order with a valid bit.
 // Reset     : synchronous, active low; held until the fragment is bound.
 // Does not  : run two records at once.
 `default_nettype none
@@ -35,6 +35,7 @@ module fe_fragment #(
   output logic [31:0]           x_read_address_o,
   output logic [15:0]           x_read_bytes_o,
   input  wire                   x_read_ready_i,
+  input  wire                   x_valid_i,
   // verilator lint_off UNUSEDSIGNAL
   input  wire  [8*XLanes-1:0]   x_data_i,     // a lone stage may read fewer bytes
   // verilator lint_on UNUSEDSIGNAL
@@ -42,14 +43,17 @@ module fe_fragment #(
   output logic [31:0]           w_read_address_o,
   // verilator lint_off UNUSEDSIGNAL
   input  wire                   w_read_ready_i,
+  input  wire                   w_valid_i,
   input  wire  [8*LanesOut-1:0] w_data_i,     // no weights without an array
   // verilator lint_on UNUSEDSIGNAL
   output logic                  r_read_valid_o,
   output logic [31:0]           r_read_address_o,
   input  wire                   r_read_ready_i,
+  input  wire                   r_valid_i,
   input  wire  [8*LanesOut-1:0] r_data_i,
   output logic                  write_valid_o,
   input  wire                   write_ready_i,
+  input  wire                   write_idle_i,
   output logic [31:0]           write_address_o,
   output logic [15:0]           write_bytes_o,
   output logic [8*LanesOut-1:0] write_data_o
@@ -98,10 +102,12 @@ module fe_fragment #(
       .x_read_valid_o   (a_read),
       .x_read_address_o (a_address),
       .x_read_ready_i   (x_read_ready_i),
+      .x_valid_i        (x_valid_i && is_array),
       .x_data_i         (x_data_i),
       .w_read_valid_o   (w_read_valid_o),
       .w_read_address_o (w_read_address_o),
       .w_read_ready_i   (w_read_ready_i),
+      .w_valid_i        (w_valid_i),
       .w_data_i         (w_data_i),
       .room_i           (room),
       .tail_idle_i      (tail_idle),
@@ -126,6 +132,7 @@ module fe_fragment #(
       .read_valid_o   (p_read),
       .read_address_o (p_address),
       .read_ready_i   (x_read_ready_i),
+      .data_valid_i   (x_valid_i && !is_array),
       .data_i         (x_data_i[8*LanesOut-1:0]),
       .room_i         (room),
       .tail_idle_i    (tail_idle),
@@ -157,9 +164,11 @@ module fe_fragment #(
     .r_read_valid_o   (r_read_valid_o),
     .r_read_address_o (r_read_address_o),
     .r_read_ready_i   (r_read_ready_i),
+    .r_valid_i        (r_valid_i),
     .r_data_i         (r_data_i),
     .write_valid_o    (write_valid_o),
     .write_ready_i    (write_ready_i),
+    .write_idle_i     (write_idle_i),
     .write_address_o  (write_address_o),
     .write_bytes_o    (write_bytes_o),
     .write_data_o     (write_data_o)

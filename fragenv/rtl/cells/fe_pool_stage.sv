@@ -7,7 +7,7 @@
 // Control   : start_i begins the RUN of run_i, which stays stable until done_o; done_o is 1 for one cycle,
 //             when all results have left and tail_idle_i is 1. An output is begun where room_i is 1
 //             (out_start_o); out_valid_o brings it later, with its constants.
-// Memory    : reader port: valid held until ready; data 2 cycles after the transfer.
+// Memory    : reader port: valid held until ready; data come in order with a valid bit.
 // Cycles    : pixels x channel groups x window elements, and those of the address, memory and tail.
 // Reset     : synchronous, active low.
 // Does not  : leave padding out of a mean; requantise or write.
@@ -27,6 +27,7 @@ module fe_pool_stage #(
   output logic                 read_valid_o,
   output logic [31:0]          read_address_o,
   input  wire                  read_ready_i,
+  input  wire                  data_valid_i,
   input  wire [8*Lanes-1:0]    data_i,
   input  wire                  room_i,
   input  wire                  tail_idle_i,
@@ -40,20 +41,16 @@ module fe_pool_stage #(
   // verilator lint_off UNUSEDSIGNAL
   run_record_t    run;                    // the source decodes its fields itself
   source_record_t source;
-  logic           row_end;
   // verilator lint_on UNUSEDSIGNAL
   assign run    = run_i;
   assign source = source_i;
-  `include "fe_latencies.svh"
-  localparam int DataStage = 2 + BufferLatency;     // beats: 0 to 2 address, then the memory
   localparam logic [15:0] Sum = 16'd2, Squares = 16'd3;
 
   // ---- window elements, one per cycle ----
-  logic        active_q, running_q, issue, hold, last_s, last_element, last_group, all_end, in_bounds, first;
+  logic        active_q, running_q, issue, hold, last_s, last_element, last_group, all_end, first;
   logic [15:0] r_q, s_q, y_q, x_q, channel_q;
   logic [31:0] row_q, col_q;
 
-  assign hold         = read_valid_o && !read_ready_i;
   assign first        = r_q == '0 && s_q == '0;
   assign issue        = active_q && !hold && (!first || room_i);
   assign out_start_o  = issue && first;
@@ -80,74 +77,69 @@ module fe_pool_stage #(
     if (start_i) {r_q, y_q, row_q, s_q, x_q, col_q, channel_q} <= '0;
   end
 
-  fe_source #(.SourceBits(SourceBits), .RunBits(RunBits)) u_source (
-    .clk_i     (clk_i),
-    .run_i     (run_i),
-    .sources_i (source_i),
-    .load_i    (start_i),
-    .hold_i    (hold),
-    .first_i   (1'b0),
-    .step_i    (issue && last_element && last_group),
-    .leave_i   (1'b0),
-    .mark_i    (1'b0),
-    .part_i    (2'd0),
-    .k_y_i     (y_q),
-    .k_x_i     (x_q),
-    .k_row_i   (row_q),
-    .k_pixel_i (col_q + 32'(channel_q)),
-    .address_o (read_address_o),
-    .inside_o  (in_bounds),
-    .row_end_o (row_end),
-    .end_o     (all_end)
-  );
-
   // ---- what travels with an element ----
   typedef struct packed {
     logic        first, last, middle;
     logic [15:0] channel;                 // of lane 0, counted from first_x channels before channel 0
   } beat_t;
-  logic [18:0]          beat_q [DataStage+1];
   // verilator lint_off UNUSEDSIGNAL
-  beat_t                beat, data_beat;  // the channel is for LRN alone
+  beat_t               beat, data_beat;   // the channel is for LRN alone
   // verilator lint_on UNUSEDSIGNAL
-  logic [DataStage+1:0] valid_q;
-  logic [1:0]           inside_q;
-  logic                 last_q;
-  logic [32*Lanes-1:0]  reduced_q;
+  logic                last_q, fetch_idle, data_valid, is_data;
+  logic [8*Lanes-1:0]  data;
+  logic [32*Lanes-1:0] reduced_q;
 
   assign beat.first   = first;
   assign beat.last    = last_element;
   assign beat.middle  = s_q == run.first_x;
   assign beat.channel = channel_q + s_q;
-  assign data_beat    = beat_q[DataStage];
-  assign read_valid_o = valid_q[2] && in_bounds;
+
+  fe_fetch #(.Lanes(Lanes), .TagBits(19), .RunBits(RunBits), .SourceBits(SourceBits)) u_fetch (
+    .clk_i          (clk_i),
+    .rst_ni         (rst_ni),
+    .run_i          (run_i),
+    .sources_i      (source_i),
+    .load_i         (start_i),
+    .first_i        (1'b0),
+    .step_i         (issue && last_element && last_group),
+    .leave_i        (1'b0),
+    .mark_i         (1'b0),
+    .part_i         (2'd0),
+    .k_y_i          (y_q),
+    .k_x_i          (x_q),
+    .k_row_i        (row_q),
+    .k_pixel_i      (col_q + 32'(channel_q)),
+    .end_o          (all_end),
+    .valid_i        (issue),
+    .tag_i          (beat),
+    .hold_o         (hold),
+    .read_valid_o   (read_valid_o),
+    .read_address_o (read_address_o),
+    .read_ready_i   (read_ready_i),
+    .data_valid_i   (data_valid_i),
+    .data_i         (data_i),
+    .valid_o        (data_valid),
+    .ready_i        (1'b1),
+    .is_data_o      (is_data),
+    .tag_o          (data_beat),
+    .data_o         (data),
+    .idle_o         (fetch_idle)
+  );
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      {running_q, active_q, valid_q, last_q} <= '0;
+      {running_q, active_q, last_q} <= '0;
     end else begin
       running_q <= start_i || (running_q && !done_o);
       active_q  <= start_i || (active_q && !(issue && last_element && last_group && all_end));
-      if (!hold) valid_q[2:0] <= {valid_q[1:0], issue};
-      valid_q[DataStage+1:3] <= {valid_q[DataStage:3], valid_q[2] && !hold};
-      last_q    <= valid_q[DataStage] && data_beat.last;
+      last_q    <= data_valid && data_beat.last;
     end
-  end
-
-  always_ff @(posedge clk_i) begin
-    if (!hold) begin
-      beat_q[0] <= beat;
-      beat_q[1] <= beat_q[0];
-      beat_q[2] <= beat_q[1];
-    end
-    for (int i = 3; i <= DataStage; i++) beat_q[i] <= beat_q[i-1];
-    inside_q <= {inside_q[0], in_bounds};
   end
 
   for (genvar i = 0; i < Lanes; i++) begin : gen_lane
     logic signed [31:0] element, so_far;
 
-    assign element = 32'($signed(inside_q[1] ? data_i[8*i+:8] : run.pad_value[7:0]));
+    assign element = 32'($signed(is_data ? data[8*i+:8] : run.pad_value[7:0]));
     assign so_far  = $signed(reduced_q[32*i+:32]);
 
     if (HasLrn) begin : gen_squares
@@ -162,7 +154,7 @@ module fe_pool_stage #(
       assign square   = 20'(distance * distance);
 
       always_ff @(posedge clk_i) begin
-        if (valid_q[DataStage]) begin
+        if (data_valid) begin
           if (run.op == Squares)      reduced_q[32*i+:32] <= (data_beat.first ? 32'd0 : so_far) + 32'(square);
           else if (data_beat.first)   reduced_q[32*i+:32] <= element;
           else if (run.op == Sum)     reduced_q[32*i+:32] <= so_far + element;
@@ -171,7 +163,7 @@ module fe_pool_stage #(
       end
     end else begin : gen_plain
       always_ff @(posedge clk_i) begin
-        if (valid_q[DataStage]) begin
+        if (data_valid) begin
           if (data_beat.first)        reduced_q[32*i+:32] <= element;
           else if (run.op == Sum)     reduced_q[32*i+:32] <= so_far + element;
           else if (element > so_far)  reduced_q[32*i+:32] <= element;
@@ -197,7 +189,7 @@ module fe_pool_stage #(
     always_ff @(posedge clk_i) begin
       if (!rst_ni) busy_q <= '0;
       else         busy_q <= {busy_q[LrnLatency-2:0], last_q && normalises};
-      if (valid_q[DataStage] && data_beat.middle) middle_q <= data_i;
+      if (data_valid && data_beat.middle) middle_q <= data;
       delayed_q[0] <= middle_q;
       for (int i = 1; i < LrnLatency; i++) delayed_q[i] <= delayed_q[i-1];
     end
@@ -231,6 +223,6 @@ module fe_pool_stage #(
     assign constants_o = {Lanes{run.shift[7:0], run.multiplier[23:0], run.bias}};
   end
 
-  assign done_o = running_q && !active_q && valid_q == '0 && !lrn_busy && tail_idle_i;
+  assign done_o = running_q && !active_q && fetch_idle && !last_q && !lrn_busy && tail_idle_i;
 endmodule
 `default_nettype wire

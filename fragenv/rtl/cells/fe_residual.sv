@@ -2,7 +2,7 @@
 //
 // Control   : load_i starts with the record's residual. room_o: for one more output than were reserved
 //             (reserve_i) the data are here. data_o is the oldest that was not popped (pop_i).
-// Memory    : reader port r: valid held until ready; data 2 cycles after the transfer.
+// Memory    : reader port r: valid held until ready; data come in order with a valid bit.
 // Throughput: 1 vector per cycle.  Reset: synchronous, active low.
 // Does not  : add.
 `default_nettype none
@@ -25,7 +25,8 @@ module fe_residual #(
   output logic                   read_valid_o,
   output logic [31:0]            read_address_o,
   input  wire                    read_ready_i,
-  input  wire [8*Lanes-1:0]      read_data_i
+  input  wire                    data_valid_i,
+  input  wire [8*Lanes-1:0]      data_i
 );
   `include "fe_source_record.svh"
   `include "fe_residual_record.svh"
@@ -39,7 +40,6 @@ module fe_residual #(
   // verilator lint_on UNUSEDSIGNAL
   source_record_t   place;
   logic             place_valid, moves;
-  logic [1:0]       arrives_q;
   logic [Bits-1:0]  asked_q, here_q;      // not popped yet; arrived and not reserved yet
 
   assign residual = residual_i;
@@ -73,19 +73,18 @@ module fe_residual #(
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      {arrives_q, asked_q, here_q} <= '0;
+      {asked_q, here_q} <= '0;
     end else begin
-      arrives_q <= {arrives_q[0], moves};
-      asked_q   <= asked_q + Bits'(moves) - Bits'(pop_i);
-      here_q    <= here_q + Bits'(arrives_q[1]) - Bits'(reserve_i);
+      asked_q <= asked_q + Bits'(moves) - Bits'(pop_i);
+      here_q  <= here_q + Bits'(data_valid_i) - Bits'(reserve_i);
     end
   end
 
   fe_fifo #(.Bits(8 * Lanes), .Depth(Depth)) u_fifo (
     .clk_i   (clk_i),
     .rst_ni  (rst_ni),
-    .push_i  (arrives_q[1]),
-    .data_i  (read_data_i),
+    .push_i  (data_valid_i),
+    .data_i  (data_i),
     .valid_o (ready),
     .ready_i (pop_i),
     .data_o  (data_o)

@@ -2,7 +2,7 @@
 //
 // Control   : load_i starts a RUN. room_o: one more output may be started; reserve_i says that one was.
 //             Each started output arrives at valid_i with its sums and constants (see fe_requantise), any
-//             number of cycles later, in the order of fe_places. idle_o: all outputs are written.
+//             number of cycles later, in the order of fe_places. idle_o: all outputs are in the buffer.
 // Memory    : reader port r (where HasResidual), writer port: valid held until ready.
 // Throughput: Lanes outputs per cycle.  Reset: synchronous, active low.
 // Does not  : stall what is under way: room_o is a promise.
@@ -32,10 +32,12 @@ module fe_tail #(
   output logic [31:0]            r_read_address_o,
   // verilator lint_off UNUSEDSIGNAL
   input  wire                    r_read_ready_i,
+  input  wire                    r_valid_i,
   input  wire [8*Lanes-1:0]      r_data_i,
   // verilator lint_on UNUSEDSIGNAL
   output logic                   write_valid_o,
   input  wire                    write_ready_i,
+  input  wire                    write_idle_i,     // no write waits in the buffer
   output logic [31:0]            write_address_o,
   output logic [15:0]            write_bytes_o,
   output logic [8*Lanes-1:0]     write_data_o
@@ -51,12 +53,13 @@ module fe_tail #(
   assign run = run_i;
 
   logic [Bits-1:0]    started_q;
-  logic               written, rq_valid, out_valid, residual_room, place_valid, out_ready;
+  logic               written, all_placed, rq_valid, out_valid, residual_room, place_valid, out_ready;
   logic [8*Lanes-1:0] rq_data, out_data;
   source_record_t     place;
 
   assign room_o  = started_q != Bits'(Depth) && residual_room;
   assign written = write_valid_o && write_ready_i;
+  assign idle_o  = all_placed && write_idle_i;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) started_q <= '0;
@@ -101,7 +104,8 @@ module fe_tail #(
       .read_valid_o   (r_read_valid_o),
       .read_address_o (r_read_address_o),
       .read_ready_i   (r_read_ready_i),
-      .read_data_i    (r_data_i)
+      .data_valid_i   (r_valid_i),
+      .data_i         (r_data_i)
     );
     fe_add #(.Lanes(Lanes), .ResidualBits(ResidualBits)) u_add (
       .clk_i      (clk_i),
@@ -153,7 +157,7 @@ module fe_tail #(
     .valid_o        (place_valid),
     .address_o      (write_address_o),
     .bytes_o        (write_bytes_o),
-    .idle_o         (idle_o)
+    .idle_o         (all_placed)
   );
 endmodule
 `default_nettype wire
