@@ -135,7 +135,6 @@ module fe_array_stage #(
     .sources_i (sources_i),
     .load_i    (start_i),
     .hold_i    (hold),
-    .first_i   (!busy_q),
     .step_i    (issue),
     .leave_i   (tile_end),
     .mark_i    (tile_end && block.last),

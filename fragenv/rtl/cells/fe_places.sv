@@ -52,7 +52,6 @@ module fe_places #(
   fe_walker #(.SourceBits(SourceBits)) u_walker (
     .clk_i        (clk_i),
     .load_i       (load_i),
-    .first_i      (1'b0),
     .step_i       (step && (pixels_first_i || channel_end)),
     .leave_i      (1'b0),
     .mark_i       (1'b0),
