@@ -25,7 +25,7 @@ EXTENT = ("cols", "rows", "frames", "y0", "x0", "y_step", "x_step")
 
 
 def _walker() -> Cell:
-    controls = dict.fromkeys(("load_i", "first_i", "step_i", "leave_i", "mark_i"), 1)
+    controls = dict.fromkeys(("load_i", "step_i", "leave_i", "mark_i"), 1)
     return Cell(
         "fe_walker",
         {
@@ -73,7 +73,7 @@ def test_walker__visits_the_pixels_of_all_parts_and_returns_to_marks() -> None:
         for _ in range(3 * len(order)):
             if first:
                 position, part = mark, int(rng.integers(0, PARTS))
-            cell.set(load_i=0, first_i=int(first), part_i=part)
+            cell.set(load_i=0, part_i=part)
             cell.settle()
             f, p, q = order[position]
             source = sources[part]
@@ -118,7 +118,7 @@ def _follow(
             continue
         steps = (target - mark) % count or count
         for i in range(steps):
-            cell.set(part_i=other, first_i=int(i == 0), step_i=1)
+            cell.set(part_i=other, step_i=1)
             cell.set(leave_i=int(i == steps - 1), mark_i=0)
             cell.tick()
         kept[other] = target
@@ -128,7 +128,7 @@ def test_source__addresses_and_padding_of_window_elements_under_holds() -> None:
     cell = Cell(
         "fe_source",
         {
-            **dict.fromkeys(("clk_i", "load_i", "hold_i", "first_i", "step_i"), 1),
+            **dict.fromkeys(("clk_i", "load_i", "hold_i", "step_i"), 1),
             **{"leave_i": 1, "mark_i": 1, "part_i": 2, "k_y_i": 16, "k_x_i": 16},
             **{"k_row_i": 32, "k_pixel_i": 32},
             "run_i": RUN_BITS,

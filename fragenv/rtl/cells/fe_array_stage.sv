@@ -167,7 +167,6 @@ module fe_array_stage #(
     .run_i          (run_i),
     .sources_i      (sources_i),
     .load_i         (start_i),
-    .first_i        (!busy_q),
     .step_i         (issue),
     .leave_i        (tile_end),
     .mark_i         (tile_end && block.last),

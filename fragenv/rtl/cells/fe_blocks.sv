@@ -53,10 +53,11 @@ module fe_blocks #(
   `include "fe_latencies.svh"
   // verilator lint_off UNUSEDSIGNAL
   run_record_t    run;                    // pixels and addresses are the business of others
-  source_record_t source;
+  source_record_t source, source_next;
   // verilator lint_on UNUSEDSIGNAL
   assign run = run_i;
-  localparam logic [15:0] ConstantRows = 16'd8;
+  localparam int ConstantRows = 8;
+  localparam int RowBits      = $clog2((LanesIn > ConstantRows ? LanesIn : ConstantRows) + 1);
 
   typedef struct packed {
     logic        first;        // its sums start from zero
@@ -70,16 +71,20 @@ module fe_blocks #(
     logic [15:0] lanes;        // valid input lanes
   } block_t;
 
-  block_t      block_q, block;
-  logic        active_q, constants_q, bank_q, odd_q, block_valid_q;
-  logic [1:0]  banks_q, part_q;          // sets of constants in use
-  logic [31:0] address_q, group_address_q, passes_q;
-  logic [15:0] step_q, tile_q, group_q, r_q, s_q, y_q, x_q, left_q, group_left_q;
-  logic [31:0] row_q, col_q, channel_q, base_q, base_next;
-  logic [4:0]  ahead_q;                  // weight rows asked for that were not shifted in yet
-  logic        free, issue, row_valid, step_last, last_s, last_r, last_group, last_part, last_tile, block_done;
-  logic        stalled, conv_end;
-  logic [15:0] narrow, width, rows;
+  // Flags of the block in turn are in registers, and so counters count down to 1.
+  block_t              block_q, block;
+  logic                active_q, constants_q, bank_q, odd_q, block_valid_q, first_q, last_pass_q;
+  logic                last_s_q, last_r_q, last_group_q, last_part_q, last_tile_q;
+  logic                row_first_q, row_last_q, row_valid_q, ahead_full_q;
+  logic [RowBits-1:0]  row_number_q;       // from 1
+  logic [1:0]          banks_q, part_q, part_next;         // banks: sets of constants in use
+  logic [31:0]         address_q, group_address_q, passes_q, row_q, col_q, channel_q, base_q, base_next;
+  logic [15:0]         s_left_q, r_left_q, groups_left_q, tiles_left_q, y_q, x_q, lanes, width;
+  logic [4:0]          ahead_q;            // weight rows asked for that were not shifted in yet
+  logic                free, issue, stalled, one_row, block_done, rows_end, groups_end, group_done, conv_end, begins;
+  // verilator lint_off UNUSEDSIGNAL
+  logic                last_width;         // passes_q knows when the RUN ends
+  // verilator lint_on UNUSEDSIGNAL
 
   // what is asked for, and what the memory brings
   logic        asked_q, constant_q, asked_bank_q, is_constant;
@@ -98,37 +103,49 @@ module fe_blocks #(
   );
 
   always_comb begin
-    source = sources_i[SourceBits-1:0];
-    for (int p = 1; p < Parts; p++) if (part_q == 2'(p)) source = sources_i[SourceBits*p+:SourceBits];
+    source      = sources_i[SourceBits-1:0];
+    source_next = sources_i[SourceBits-1:0];
+    for (int p = 1; p < Parts; p++) begin
+      if (part_q == 2'(p))    source      = sources_i[SourceBits*p+:SourceBits];
+      if (part_next == 2'(p)) source_next = sources_i[SourceBits*p+:SourceBits];
+    end
   end
 
-  assign stalled    = asked_q && read_valid_o && !read_ready_i;
-  assign free       = constants_q ? step_q != '0 || banks_q < 2'd2 : ahead_q != 5'(RowsAhead);
+  assign stalled    = read_valid_o && !read_ready_i;
+  assign free       = constants_q ? !row_first_q || !banks_q[1] : !ahead_full_q;
   assign issue      = active_q && (!block_valid_q || block_taken_i) && free && !stalled;
-  assign narrow     = left_q < group_left_q ? left_q : group_left_q;
-  assign width      = narrow < 16'(LanesOut) ? narrow : 16'(LanesOut);
-  assign rows       = depthwise_i ? 16'd1 : 16'(LanesIn);
-  assign row_valid  = constants_q || step_q < block.lanes;
-  assign step_last  = step_q + 16'd1 == (constants_q ? ConstantRows : rows);
-  assign block_done = issue && !constants_q && step_last;
-  assign last_s     = s_q + 16'd1 == run.k_cols;
-  assign last_r     = r_q + 16'd1 == run.k_rows;
-  assign last_group = group_q + 16'd1 == source.in_groups;
-  assign last_part  = Parts == 1 || 16'(part_q) + 16'd1 == run.parts;
-  assign last_tile  = tile_q + 16'd1 == run.tiles;
-  assign conv_end   = width == group_left_q;
+  assign one_row    = depthwise_i || LanesIn == 1;
+  assign lanes      = depthwise_i ? 16'd1 : last_group_q ? source.in_lanes_last : 16'(LanesIn);
+  assign block_done = issue && !constants_q && row_last_q;
+  assign rows_end   = last_s_q && last_r_q;
+  assign groups_end = rows_end && last_group_q;
+  assign group_done = block_done && block.group_end;
+  assign part_next  = start_i ? run.first_part[1:0] : last_part_q ? '0 : part_q + 2'd1;
   assign base_next  = conv_end ? base_q + 32'(run.group_step) : base_q;
+  assign begins     = run.first_part == '0 && run.first_group == '0 && run.first_r == '0 && run.first_s == '0;
 
-  assign block.first     = part_q == '0 && group_q == '0 && r_q == '0 && s_q == '0;
-  assign block.last      = last_part && last_group && last_r && last_s;
-  assign block.group_end = block.last && last_tile;
+  assign block.first     = first_q;
+  assign block.last      = groups_end && last_part_q;
+  assign block.group_end = block.last && last_tile_q;
   assign block.bank      = bank_q;
   assign block.part      = part_q;
   assign block.y         = y_q;
   assign block.x         = x_q;
   assign block.row       = row_q;
   assign block.pixel     = col_q + channel_q;
-  assign block.lanes     = depthwise_i ? 16'd1 : last_group ? source.in_lanes_last : 16'(LanesIn);
+  assign block.lanes     = lanes;
+
+  fe_widths #(.Lanes(LanesOut)) u_widths (
+    .clk_i      (clk_i),
+    .load_i     (start_i),
+    .step_i     (group_done),
+    .total_i    (run.out_channels),
+    .first_i    (run.first_left),
+    .group_i    (run.group_channels),
+    .width_o    (width),
+    .last_o     (last_width),
+    .conv_end_o (conv_end)
+  );
 
   assign is_constant_o = data_valid_i && is_constant;
   assign is_weight_o   = data_valid_i && !is_constant;
@@ -141,21 +158,23 @@ module fe_blocks #(
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
       {active_q, block_valid_q, bank_q, odd_q, asked_q, read_valid_o} <= '0;
-      {banks_q, ahead_q} <= '0;
+      {banks_q, ahead_q, ahead_full_q} <= '0;
     end else begin
-      banks_q <= banks_q + 2'(issue && constants_q && step_q == '0) - 2'(group_done_i);
+      banks_q <= banks_q + 2'(issue && constants_q && row_first_q) - 2'(group_done_i);
       ahead_q <= ahead_q + 5'(issue && !constants_q) - 5'(shifted_i);
+      if (shifted_i)                    ahead_full_q <= ahead_full_q && issue && !constants_q;
+      else if (issue && !constants_q)   ahead_full_q <= ahead_q == 5'(RowsAhead - 1);
       if (block_taken_i) block_valid_q <= 1'b0;
       if (block_done) begin
         block_valid_q <= 1'b1;
         odd_q         <= ~odd_q;
-        if (passes_q == 32'd1) active_q <= 1'b0;
+        if (last_pass_q) active_q <= 1'b0;
         if (block.group_end) bank_q <= ~bank_q;
       end
       if (start_i) active_q <= 1'b1;
       if (!stalled) begin
         asked_q      <= issue;
-        read_valid_o <= issue && row_valid;
+        read_valid_o <= issue && row_valid_q;
       end
     end
   end
@@ -168,60 +187,85 @@ module fe_blocks #(
       row_odd_o      <= odd_q;
     end
     if (issue) begin
-      step_q <= step_last ? '0 : step_q + 16'd1;
-      if (row_valid) address_q <= address_q + 32'(width);
-      if (constants_q && step_last) begin
+      row_first_q  <= row_last_q;
+      row_last_q   <= row_last_q ? one_row && (constants_q || !block.group_end)
+                                 : row_number_q == RowBits'((constants_q ? ConstantRows : LanesIn) - 1);
+      row_number_q <= row_last_q ? RowBits'(1) : row_number_q + 1'b1;
+      row_valid_q  <= row_last_q || constants_q || 16'(row_number_q) < lanes;
+      if (row_valid_q) address_q <= address_q + 32'(width);
+      if (constants_q && row_last_q) begin
         constants_q     <= 1'b0;
         group_address_q <= address_q + 32'(width);
       end
     end
     if (block_done) begin
-      block_q  <= block;
-      passes_q <= passes_q - 32'd1;
-      s_q      <= s_q + 16'd1;
-      x_q      <= x_q + run.k_x_step;
-      col_q    <= col_q + source.k_col_step;
-      if (last_s) begin
-        {s_q, x_q, col_q} <= '0;
-        r_q   <= r_q + 16'd1;
-        y_q   <= y_q + run.k_y_step;
-        row_q <= row_q + source.k_row_step;
-        if (last_r) begin
-          {r_q, y_q, row_q} <= '0;
-          group_q   <= group_q + 16'd1;
-          channel_q <= channel_q + 32'(LanesIn);
-          if (last_group) begin
-            group_q   <= '0;
-            channel_q <= base_q;
-            part_q    <= part_q + 2'd1;
-            if (last_part) begin
-              part_q      <= '0;
-              tile_q      <= last_tile ? '0 : tile_q + 16'd1;
-              constants_q <= last_tile;
-              if (last_tile) begin
-                left_q       <= left_q - width;
-                group_left_q <= conv_end ? run.group_channels : group_left_q - width;
-                base_q       <= base_next;
-                channel_q    <= base_next;
-              end else begin
-                address_q <= group_address_q;
-              end
-            end
-          end
-        end
+      block_q     <= block;
+      first_q     <= block.last;
+      passes_q    <= passes_q - 32'd1;
+      last_pass_q <= passes_q == 32'd2;
+      s_left_q    <= s_left_q - 16'd1;
+      last_s_q    <= s_left_q == 16'd2;
+      x_q         <= x_q + run.k_x_step;
+      col_q       <= col_q + source.k_col_step;
+      if (last_s_q) begin
+        {x_q, col_q} <= '0;
+        s_left_q <= run.k_cols;
+        last_s_q <= run.k_cols == 16'd1;
+        r_left_q <= r_left_q - 16'd1;
+        last_r_q <= r_left_q == 16'd2;
+        y_q      <= y_q + run.k_y_step;
+        row_q    <= row_q + source.k_row_step;
+      end
+      if (rows_end) begin
+        {y_q, row_q} <= '0;
+        r_left_q      <= run.k_rows;
+        last_r_q      <= run.k_rows == 16'd1;
+        groups_left_q <= groups_left_q - 16'd1;
+        last_group_q  <= groups_left_q == 16'd2;
+        channel_q     <= channel_q + 32'(LanesIn);
+      end
+      if (groups_end) begin
+        groups_left_q <= source_next.in_groups;
+        last_group_q  <= source_next.in_groups == 16'd1;
+        channel_q     <= base_q;
+        part_q        <= part_next;
+        last_part_q   <= Parts == 1 || 16'(part_next) + 16'd1 == run.parts;
+      end
+      if (block.last) begin
+        tiles_left_q <= last_tile_q ? run.tiles : tiles_left_q - 16'd1;
+        last_tile_q  <= last_tile_q ? run.tiles == 16'd1 : tiles_left_q == 16'd2;
+        if (!last_tile_q) address_q <= group_address_q;
+      end
+      if (block.group_end) begin
+        constants_q <= 1'b1;
+        base_q      <= base_next;
+        channel_q   <= base_next;
       end
     end
     if (start_i) begin
-      {step_q, tile_q, base_q} <= '0;
-      address_q    <= run.w_base;
-      passes_q     <= run.passes;
-      left_q       <= run.out_channels;
-      group_left_q <= run.first_left;
-      constants_q  <= run.first_part == '0 && run.first_group == '0 && run.first_r == '0 && run.first_s == '0;
-      part_q       <= run.first_part[1:0];
-      {group_q, channel_q} <= {run.first_group, 32'(run.first_group) * 32'(LanesIn)};
-      {r_q, y_q, row_q}    <= {run.first_r, run.first_y, run.first_row};
-      {s_q, x_q, col_q}    <= {run.first_s, run.first_x, run.first_col};
+      address_q     <= run.w_base;
+      passes_q      <= run.passes;
+      last_pass_q   <= run.passes == 32'd1;
+      constants_q   <= begins;
+      first_q       <= begins;
+      row_first_q   <= 1'b1;
+      row_last_q    <= one_row && !begins;
+      row_number_q  <= RowBits'(1);
+      row_valid_q   <= 1'b1;
+      base_q        <= '0;
+      channel_q     <= 32'(run.first_group) * 32'(LanesIn);
+      part_q        <= part_next;
+      last_part_q   <= Parts == 1 || 16'(part_next) + 16'd1 == run.parts;
+      tiles_left_q  <= run.tiles;
+      last_tile_q   <= run.tiles == 16'd1;
+      groups_left_q <= source_next.in_groups - run.first_group;
+      last_group_q  <= run.first_group + 16'd1 == source_next.in_groups;
+      r_left_q      <= run.k_rows - run.first_r;
+      last_r_q      <= run.first_r + 16'd1 == run.k_rows;
+      s_left_q      <= run.k_cols - run.first_s;
+      last_s_q      <= run.first_s + 16'd1 == run.k_cols;
+      {y_q, row_q}  <= {run.first_y, run.first_row};
+      {x_q, col_q}  <= {run.first_x, run.first_col};
     end
   end
 endmodule

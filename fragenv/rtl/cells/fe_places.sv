@@ -30,29 +30,36 @@ module fe_places #(
   run_record_t    run;                    // the extent of the outputs is a part of the record
   source_record_t place;
   logic [15:0]    y, x;                   // coordinates are of no use here
-  logic           row_end;
+  logic           row_end, conv_end;
   // verilator lint_on UNUSEDSIGNAL
   assign run   = run_i;
   assign place = place_i;
 
-  logic        active_q, half_valid_q, move, half_move, step, pixel_end, channel_end, group_end;
+  logic        active_q, half_valid_q, move, half_move, step, next_group, pixel_end, channel_end;
   logic [31:0] row_offset, col_offset, frame_offset, row_q, pixel_q;
-  logic [15:0] channel_q, left, group_left_q, narrow, width, width_q;
+  logic [15:0] channel_q, width, width_q;
 
-  assign left        = run.done_channels - channel_q;
-  assign narrow      = left < group_left_q ? left : group_left_q;
-  assign width       = narrow < 16'(Lanes) ? narrow : 16'(Lanes);
-  assign channel_end = width == left;
-  assign group_end   = width == group_left_q;
-  assign move        = !valid_o || take_i;
-  assign half_move   = !half_valid_q || move;
-  assign step        = active_q && half_move;
-  assign idle_o      = !active_q && !half_valid_q && !valid_o;
+  assign move       = !valid_o || take_i;
+  assign half_move  = !half_valid_q || move;
+  assign step       = active_q && half_move;
+  assign next_group = step && (!pixels_first_i || pixel_end);
+  assign idle_o     = !active_q && !half_valid_q && !valid_o;
+
+  fe_widths #(.Lanes(Lanes)) u_widths (
+    .clk_i      (clk_i),
+    .load_i     (load_i),
+    .step_i     (next_group),
+    .total_i    (run.done_channels),
+    .first_i    (run.first_left),
+    .group_i    (run.group_channels),
+    .width_o    (width),
+    .last_o     (channel_end),
+    .conv_end_o (conv_end)
+  );
 
   fe_walker #(.SourceBits(SourceBits)) u_walker (
     .clk_i        (clk_i),
     .load_i       (load_i),
-    .first_i      (1'b0),
     .step_i       (step && (pixels_first_i || channel_end)),
     .leave_i      (1'b0),
     .mark_i       (1'b0),
@@ -88,13 +95,8 @@ module fe_places #(
   end
 
   always_ff @(posedge clk_i) begin
-    if (load_i) begin
-      channel_q    <= '0;
-      group_left_q <= run.first_left;
-    end else if (step && (!pixels_first_i || pixel_end)) begin
-      channel_q    <= channel_end ? '0 : channel_q + width;
-      group_left_q <= channel_end ? run.first_left : group_end ? run.group_channels : group_left_q - width;
-    end
+    if (load_i)          channel_q <= '0;
+    else if (next_group) channel_q <= channel_end ? '0 : channel_q + width;
     if (half_move) begin
       row_q   <= row_offset + place.base;
       pixel_q <= col_offset + frame_offset + 32'(channel_q);

@@ -100,7 +100,6 @@ module fe_pool_stage #(
     .run_i          (run_i),
     .sources_i      (source_i),
     .load_i         (start_i),
-    .first_i        (1'b0),
     .step_i         (issue && last_element && last_group),
     .leave_i        (1'b0),
     .mark_i         (1'b0),

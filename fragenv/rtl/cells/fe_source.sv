@@ -1,6 +1,6 @@
 // fe_source - where a window element of a RUN's input lies: walks the windows, adds a kernel offset.
 //
-// Control   : load_i starts the walk; first_i, step_i, leave_i, mark_i, part_i as in fe_walker. The kernel
+// Control   : load_i starts the walk; step_i, leave_i, mark_i, part_i as in fe_walker. The kernel
 //             offset (k_*_i) belongs to the element that is asked for in the same cycle.
 // Latency   : row_end_o and end_o follow in the same cycle, address_o and inside_o 3 cycles later; a cycle
 //             with hold_i = 1 does not count.
@@ -17,7 +17,6 @@ module fe_source #(
   input  wire [SourceBits*Parts-1:0] sources_i,
   input  wire               load_i,
   input  wire               hold_i,
-  input  wire               first_i,
   input  wire               step_i,
   input  wire               leave_i,
   input  wire               mark_i,
@@ -50,7 +49,6 @@ module fe_source #(
   fe_walker #(.Parts(Parts), .SourceBits(SourceBits)) u_walker (
     .clk_i        (clk_i),
     .load_i       (load_i),
-    .first_i      (first_i),
     .step_i       (step_i),
     .leave_i      (leave_i),
     .mark_i       (mark_i),
