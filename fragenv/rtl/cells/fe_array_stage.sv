@@ -124,14 +124,14 @@ module fe_array_stage #(
   );
 
   // ---- pixels of a block, one per cycle ----
-  logic                 busy_q, issue, half_q, all_end, tile_end, hold, rows_there;
+  logic                 busy_q, issue, half_q, all_end, tile_end, full;
   logic [1:0]           half_busy_q, half_free;
   logic [PixelBits-1:0] pixel_q;
-  logic [15:0]          since_q;          // cycles since the last block was taken
+  logic                 rows_there_q;
+  logic [15:0]          wait_q;           // cycles until the rows of the next block may be in place
 
-  assign rows_there = since_q >= rows;
-  assign take       = b_valid && rows_there && !busy_q && !hold && !(ready.first && half_busy_q[half_q]);
-  assign issue      = (busy_q && !hold) || take;
+  assign take       = b_valid && rows_there_q && !busy_q && !full && !(ready.first && half_busy_q[half_q]);
+  assign issue      = (busy_q && !full) || take;
   assign block      = busy_q ? block_q : ready;
   assign tile_end   = 16'(pixel_q) + 16'd1 == run.tile_pixels || all_end;
 
@@ -178,7 +178,7 @@ module fe_array_stage #(
     .end_o          (all_end),
     .valid_i        (issue),
     .tag_i          (beat),
-    .hold_o         (hold),
+    .full_o         (full),
     .read_valid_o   (x_read_valid_o),
     .read_address_o (x_read_address_o),
     .read_ready_i   (x_read_ready_i),
@@ -207,7 +207,8 @@ module fe_array_stage #(
       {running_q, busy_q, half_q} <= '0;
       data_valid_q[SumStage:1] <= '0;
       half_busy_q <= '0;
-      since_q     <= '1;
+      wait_q      <= '0;
+      rows_there_q <= 1'b1;
     end else begin
       running_q <= start_i || (running_q && !done_o);
       if (issue) busy_q <= !tile_end;
@@ -215,8 +216,13 @@ module fe_array_stage #(
       half_busy_q <= half_busy_q & ~half_free;
       if (take && ready.first) half_busy_q[half_q] <= 1'b1;
       if (issue && tile_end && block.last) half_q <= ~half_q;
-      if (take)             since_q <= 16'd1;
-      else if (!(&since_q)) since_q <= since_q + 16'd1;
+      if (take) begin
+        wait_q       <= rows - 16'd1;
+        rows_there_q <= rows == 16'd1;
+      end else begin
+        if (!rows_there_q) wait_q <= wait_q - 16'd1;
+        rows_there_q <= rows_there_q || wait_q == 16'd1;
+      end
     end
   end
 

@@ -152,7 +152,7 @@ module fe_blocks #(
   assign row_valid_o   = asked_q && !stalled && !constant_q;
   assign row_real_o    = read_valid_o;
   assign idle_o        = !active_q && !block_valid_q;
-  assign block_valid_o = block_valid_q && !stalled;
+  assign block_valid_o = block_valid_q;
   assign block_o       = block_q;
 
   always_ff @(posedge clk_i) begin

@@ -1,7 +1,7 @@
 // fe_fetch - reads the window elements of a RUN and gives them out in order, padding included.
 //
 // Control   : the walk over the windows as in fe_source (load_i to end_o). valid_i asks for the element of this
-//             cycle, with a tag; hold_o = 1: it was not taken, and the walk stands still.
+//             cycle, with a tag; not where full_o is 1.
 // Out       : valid_o, ready_i: the oldest element's tag; data_o where is_data_o is 1, else it is padding.
 // Memory    : a reader port: valid held until ready; data come in order with a valid bit.
 // Latency   : 3 + BufferLatency cycles where the memory does not stall, for padding as well.
@@ -31,7 +31,7 @@ module fe_fetch #(
   output logic               end_o,
   input  wire                valid_i,
   input  wire  [TagBits-1:0] tag_i,
-  output logic               hold_o,
+  output logic               full_o,
   output logic               read_valid_o,
   output logic [31:0]        read_address_o,
   input  wire                read_ready_i,
@@ -45,16 +45,17 @@ module fe_fetch #(
   output logic               idle_o
 );
   `include "fe_latencies.svh"
-  localparam int Depth = 2 * BufferFlight;           // as many again may wait for ready_i
+  localparam int Depth = 16;                         // a power of two, more than the cycles of the latency
   localparam int Bits  = $clog2(Depth) + 1;
 
-  logic                     room, push, pop, old_enough, data_there, in_bounds;
+  logic                     push, pop, old_enough, data_there, in_bounds;
   // verilator lint_off UNUSEDSIGNAL
   logic                     tag_there, row_end;      // what is old enough is there; tiles do not end with rows
   // verilator lint_on UNUSEDSIGNAL
   logic [2:0]               valid_q;                 // while the address is computed
   logic [TagBits-1:0]       tag_q [3];
-  logic [Bits-1:0]          count_q, old_q;          // elements; those that may leave
+  logic [31:0]              address;
+  logic [Bits-1:0]          count_q, old_q;          // elements that were asked for; those that may leave
   logic [BufferLatency-1:0] age_q;
 
   fe_source #(.Parts(Parts), .SourceBits(SourceBits), .RunBits(RunBits)) u_source (
@@ -62,7 +63,6 @@ module fe_fetch #(
     .run_i     (run_i),
     .sources_i (sources_i),
     .load_i    (load_i),
-    .hold_i    (hold_o),
     .step_i    (step_i),
     .leave_i   (leave_i),
     .mark_i    (mark_i),
@@ -71,39 +71,45 @@ module fe_fetch #(
     .k_x_i     (k_x_i),
     .k_row_i   (k_row_i),
     .k_pixel_i (k_pixel_i),
-    .address_o (read_address_o),
+    .address_o (address),
     .inside_o  (in_bounds),
     .row_end_o (row_end),
     .end_o     (end_o)
   );
 
-  assign room         = count_q != Bits'(Depth);
-  assign read_valid_o = valid_q[2] && in_bounds && room;
-  assign hold_o       = valid_q[2] && !(room && (!in_bounds || read_ready_i));
-  assign push         = valid_q[2] && !hold_o;
-  assign old_enough   = old_q != '0 || age_q[BufferLatency-1];
-  assign valid_o      = old_enough && (!is_data_o || data_there);
-  assign pop          = valid_o && ready_i;
-  assign idle_o       = valid_q == '0 && count_q == '0;
+  assign full_o     = count_q[Bits-1];
+  assign push       = valid_q[2];
+  assign old_enough = old_q != '0 || age_q[BufferLatency-1];
+  assign valid_o    = old_enough && (!is_data_o || data_there);
+  assign pop        = valid_o && ready_i;
+  assign idle_o     = count_q == '0;
 
   always_ff @(posedge clk_i) begin
-    if (!hold_o) begin
-      tag_q[0] <= tag_i;
-      tag_q[1] <= tag_q[0];
-      tag_q[2] <= tag_q[1];
-    end
+    tag_q[0] <= tag_i;
+    tag_q[1] <= tag_q[0];
+    tag_q[2] <= tag_q[1];
   end
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
       {valid_q, count_q, old_q, age_q} <= '0;
     end else begin
-      if (!hold_o) valid_q <= {valid_q[1:0], valid_i};
-      count_q <= count_q + Bits'(push) - Bits'(pop);
+      valid_q <= {valid_q[1:0], valid_i};
+      count_q <= count_q + Bits'(valid_i) - Bits'(pop);
       old_q   <= old_q + Bits'(age_q[BufferLatency-1]) - Bits'(pop);
       age_q   <= BufferLatency'({age_q, push});
     end
   end
+
+  fe_fifo #(.Bits(32), .Depth(Depth)) u_requests (
+    .clk_i   (clk_i),
+    .rst_ni  (rst_ni),
+    .push_i  (push && in_bounds),
+    .data_i  (address),
+    .valid_o (read_valid_o),
+    .ready_i (read_ready_i),
+    .data_o  (read_address_o)
+  );
 
   fe_fifo #(.Bits(TagBits + 1), .Depth(Depth)) u_tags (
     .clk_i   (clk_i),

@@ -47,12 +47,12 @@ module fe_pool_stage #(
   localparam logic [15:0] Sum = 16'd2, Squares = 16'd3;
 
   // ---- window elements, one per cycle ----
-  logic        active_q, running_q, issue, hold, last_s, last_element, last_group, all_end, first;
+  logic        active_q, running_q, issue, full, last_s, last_element, last_group, all_end, first;
   logic [15:0] r_q, s_q, y_q, x_q, channel_q;
   logic [31:0] row_q, col_q;
 
   assign first        = r_q == '0 && s_q == '0;
-  assign issue        = active_q && !hold && (!first || room_i);
+  assign issue        = active_q && !full && (!first || room_i);
   assign out_start_o  = issue && first;
   assign last_s       = s_q + 16'd1 == run.k_cols;
   assign last_element = last_s && r_q + 16'd1 == run.k_rows;
@@ -111,7 +111,7 @@ module fe_pool_stage #(
     .end_o          (all_end),
     .valid_i        (issue),
     .tag_i          (beat),
-    .hold_o         (hold),
+    .full_o         (full),
     .read_valid_o   (read_valid_o),
     .read_address_o (read_address_o),
     .read_ready_i   (read_ready_i),

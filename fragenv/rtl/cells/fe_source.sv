@@ -2,8 +2,7 @@
 //
 // Control   : load_i starts the walk; step_i, leave_i, mark_i, part_i as in fe_walker. The kernel
 //             offset (k_*_i) belongs to the element that is asked for in the same cycle.
-// Latency   : row_end_o and end_o follow in the same cycle, address_o and inside_o 3 cycles later; a cycle
-//             with hold_i = 1 does not count.
+// Latency   : row_end_o and end_o follow in the same cycle, address_o and inside_o 3 cycles later.
 // Reset     : none; load before use.
 // Does not  : read.
 `default_nettype none
@@ -16,7 +15,6 @@ module fe_source #(
   input  wire [RunBits-1:0] run_i,
   input  wire [SourceBits*Parts-1:0] sources_i,
   input  wire               load_i,
-  input  wire               hold_i,
   input  wire               step_i,
   input  wire               leave_i,
   input  wire               mark_i,
@@ -76,19 +74,17 @@ module fe_source #(
   logic        inside_q;
 
   always_ff @(posedge clk_i) begin
-    if (!hold_i) begin
-      row_q         <= row_offset + k_row_i;
-      ring_q        <= source.ring;
-      pixel_q       <= col_offset + k_pixel_i;
-      base_q        <= source.base + frame_offset;
-      y_q           <= y + k_y_i;
-      x_q           <= x + k_x_i;
-      row_in_ring_q <= row_q >= ring_q ? row_q - ring_q : row_q;
-      place_q       <= base_q + pixel_q;
-      inside_q      <= y_q < run.in_rows && x_q < run.in_cols;  // negative ones are large
-      address_o     <= place_q + row_in_ring_q;
-      inside_o      <= inside_q;
-    end
+    row_q         <= row_offset + k_row_i;
+    ring_q        <= source.ring;
+    pixel_q       <= col_offset + k_pixel_i;
+    base_q        <= source.base + frame_offset;
+    y_q           <= y + k_y_i;
+    x_q           <= x + k_x_i;
+    row_in_ring_q <= row_q >= ring_q ? row_q - ring_q : row_q;
+    place_q       <= base_q + pixel_q;
+    inside_q      <= y_q < run.in_rows && x_q < run.in_cols;  // negative ones are large
+    address_o     <= place_q + row_in_ring_q;
+    inside_o      <= inside_q;
   end
 endmodule
 `default_nettype wire
