@@ -25,7 +25,7 @@ pytestmark = pytest.mark.rtl
 PIXELS = 256
 CONSTANT_ROWS = 8
 #: from the last read of the accumulators to done_o: read, requantiser, write, done
-WRITE = 9
+WRITE = 10
 ADD = 5
 
 
