@@ -20,7 +20,7 @@ CONSTANT_BYTES = CONSTANT_ROWS
 POOL_OVERHEAD_CYCLES = 19
 #: what an addition adds to either, what its first fetch adds to a vector operation, and what a
 #: normalisation adds
-RESIDUAL_OVERHEAD_CYCLES = 5
+RESIDUAL_OVERHEAD_CYCLES = 6
 FETCH_OVERHEAD_CYCLES = 8
 LRN_OVERHEAD_CYCLES = 15
 #: cycles from the sequencer's release of a transfer to its first beat, beside the DRAM's latency

@@ -13,7 +13,7 @@ from fragenv.rtl import isa
 pytestmark = pytest.mark.rtl
 LANES = 3
 #: cycles from valid_i to valid_o, as the cell documents
-LATENCY = 5
+LATENCY = 6
 
 
 def _cell() -> Cell:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 import pytest
-from cell import Cell, unpack
+from cell import Cell, declared, unpack
 from convolution import Lanes, Run, random_convolution, random_runs
 from ports import Ports, Reader
 from windows import RUN_BITS, SOURCE_BITS, Space, record, sources_record
@@ -51,7 +53,7 @@ class Stage:
         """One RUN to its end: (sums, constants) of its ``count`` outputs, in their order."""
         cell, chance = self.cell, ports.random
         result: list[tuple[list[int], list[int]]] = []
-        started = False
+        started: deque[bool] = deque([False] * declared("AccumulatorRead"))
         idle_after = chance.randrange(10)
         ports.settle(start_i=1, tail_idle_i=0, room_i=0)
         ports.tick()
@@ -60,13 +62,14 @@ class Stage:
             idle = idle_after < 0  # the tail needs some cycles after the last output
             ready = chance.random() < room
             ports.settle(start_i=0, tail_idle_i=int(idle), room_i=int(ready))
-            assert cell.get("out_valid_o") == int(started)
-            if started:
+            arrives = started.popleft()
+            assert cell.get("out_valid_o") == int(arrives)
+            if arrives:
                 sums = unpack(cell.get("sums_o"), 32, self.lanes.outputs)
                 constants = unpack(cell.get("constants_o"), 64, self.lanes.outputs, signed=False)
                 result.append((sums, constants))
-            started = bool(cell.get("out_start_o"))
-            assert ready or not started
+            started.append(bool(cell.get("out_start_o")))
+            assert ready or not started[-1]
             done = cell.get("done_o")
             ports.tick()
             if done:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from cell import Cell, pack, unpack
+from cell import Cell, declared, pack, unpack
 
 pytestmark = pytest.mark.rtl
 
@@ -35,15 +35,18 @@ def test_accumulator__adds_and_reads_at_once() -> None:
     rng = np.random.default_rng(0)
     model = np.zeros((2, pixels, lanes), np.int64)
     late = [np.zeros(lanes, np.int64)] * 2  # sums come two cycles after their address
+    reads: deque[list[int] | None] = deque([None] * (declared("AccumulatorRead") - 1))
     for filled, half in enumerate((0, 1, 0, 1)):
         first = np.ones(pixels, bool)
         order = [*range(pixels), *rng.integers(0, pixels, 60), 3, 3, 5, 3, 3, 3]
         for pixel in order:
             sums = rng.integers(-(2**20), 2**20, lanes)
             while rng.integers(0, 5) == 0:  # a cycle without an addition
-                cell.set(add_valid_i=0, sum_i=pack(late.pop(0), 32))
+                cell.set(add_valid_i=0, read_valid_i=0, sum_i=pack(late.pop(0), 32))
                 cell.tick()
                 late.append(rng.integers(-(2**20), 2**20, lanes))
+                reads.append(None)
+                _arrived(cell, reads.popleft(), lanes)
             begins = bool(first[pixel]) or bool(rng.integers(0, 8) == 0)
             cell.set(add_valid_i=1, add_half_i=half, add_pixel_i=int(pixel))
             cell.set(add_first_i=int(begins), sum_i=pack(late.pop(0), 32))
@@ -53,12 +56,19 @@ def test_accumulator__adds_and_reads_at_once() -> None:
             model[half, pixel] = sums + (0 if begins else model[half, pixel])
             first[pixel] = False
             late.append(sums)
-            if filled > half:  # the other half holds finished sums
-                assert unpack(cell.get("data_o"), 32, lanes) == list(model[1 - half, other])
+            # the other half may hold finished sums
+            reads.append(list(model[1 - half, other]) if filled > half else None)
+            _arrived(cell, reads.popleft(), lanes)
         cell.set(add_valid_i=0, read_valid_i=0)
         for sums in late:
             cell.set(sum_i=pack(sums, 32))
             cell.tick()
+
+
+def _arrived(cell: Cell, sums: list[int] | None, lanes: int) -> None:
+    """The sums of a read are there; None: nothing was read."""
+    if sums is not None:
+        assert unpack(cell.get("data_o"), 32, lanes) == sums
 
 
 @pytest.mark.parametrize("depth", [2, 16])
@@ -129,7 +139,9 @@ def test_drain__reads_halves_in_turns_where_there_is_room() -> None:
     cell.set(c_valid_i=0)
     pending: deque[Drained] = deque()
     half = position = read = 0
-    last: Drained | None = None  # what was read in the cycle before
+    # what was read in the cycles before, the latest last
+    before: deque[Drained | None] = deque([None] * declared("AccumulatorRead"))
+    gives_back = False  # the last read was the last one of an output group
     for _ in range(3000):
         room = int(rng.integers(0, 3) > 0)
         finish = len(pending) < 2 and rng.integers(0, 4) == 0
@@ -139,13 +151,14 @@ def test_drain__reads_halves_in_turns_where_there_is_room() -> None:
         cell.settle()
         now = pending[0] if pending and room else None
         assert cell.get("read_valid_o") == int(now is not None)
-        assert cell.get("valid_o") == int(last is not None)
-        assert cell.get("busy_o") == int(bool(pending) or last is not None)
-        if last is not None:
-            assert cell.get("constants_o") == constants[last.bank]
-            ends = last.end and position == 0
-            assert cell.get("group_done_o") == int(bool(ends))
+        assert cell.get("busy_o") == int(bool(pending) or any(before))
+        assert cell.get("group_done_o") == int(gives_back)
+        arrives = before.popleft()
+        assert cell.get("valid_o") == int(arrives is not None)
+        if arrives is not None:
+            assert cell.get("constants_o") == constants[arrives.bank]
         frees = now is not None and position + 1 == now.pixels
+        gives_back = bool(now and frees and now.end)
         assert cell.get("half_free_o") == (1 << now.half if now and frees else 0)
         if now is not None:
             assert (cell.get("read_half_o"), cell.get("read_pixel_o")) == (now.half, position)
@@ -153,7 +166,7 @@ def test_drain__reads_halves_in_turns_where_there_is_room() -> None:
             read += 1
             if frees:
                 pending.popleft()
-        last = now
+        before.append(now)
         if finish:
             pending.append(new)
             half = 1 - half

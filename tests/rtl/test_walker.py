@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 import pytest
 from cell import Cell, unpack
@@ -19,6 +21,8 @@ from windows import (
 
 from fragenv.rtl import isa
 
+#: of addresses; a cycle in which none is asked for
+LATENCY, PAUSE = 3, -1
 pytestmark = pytest.mark.rtl
 PARTS = 3
 EXTENT = ("cols", "rows", "frames", "y0", "x0", "y_step", "x_step")
@@ -124,11 +128,11 @@ def _follow(
         kept[other] = target
 
 
-def test_source__addresses_and_padding_of_window_elements_under_holds() -> None:
+def test_source__addresses_and_padding_of_window_elements_with_pauses() -> None:
     cell = Cell(
         "fe_source",
         {
-            **dict.fromkeys(("clk_i", "load_i", "hold_i", "step_i"), 1),
+            **dict.fromkeys(("clk_i", "load_i", "step_i"), 1),
             **{"leave_i": 1, "mark_i": 1, "part_i": 2, "k_y_i": 16, "k_x_i": 16},
             **{"k_row_i": 32, "k_pixel_i": 32},
             "run_i": RUN_BITS,
@@ -145,11 +149,10 @@ def test_source__addresses_and_padding_of_window_elements_under_holds() -> None:
         ring = windows.store(space, random_tensor(rng, windows, 2))
         fields = windows.source_fields(ring)
         cell.set(run_i=record(isa.RUN_FIELDS, windows.run_fields()))
-        cell.set(sources_i=sources_record([fields]), load_i=1, step_i=0, hold_i=0)
+        cell.set(sources_i=sources_record([fields]), load_i=1, step_i=0)
         cell.tick()
         cell.set(load_i=0)
-        expected: list[int | None] = []  # addresses, None in the padding
-        seen = 0
+        expected: deque[int | None] = deque()  # addresses, None in the padding, PAUSE where any
         for f, p, q in np.ndindex(windows.frames, windows.height, windows.width):
             last = q == windows.width - 1
             assert cell.get("row_end_o") == int(last)
@@ -159,21 +162,24 @@ def test_source__addresses_and_padding_of_window_elements_under_holds() -> None:
             for r, s in np.ndindex(windows.kernel):
                 cell.set(k_y_i=r * windows.dilation[0], k_x_i=s * windows.dilation[1])
                 cell.set(k_row_i=r * fields["k_row_step"], k_pixel_i=s * fields["k_col_step"] + 1)
-                cell.set(step_i=int((r + 1, s + 1) == windows.kernel), hold_i=0)
-                while rng.integers(0, 3) == 0:  # nothing moves while it holds
-                    cell.set(hold_i=1, step_i=0)
-                    cell.tick()
-                    cell.set(hold_i=0, step_i=int((r + 1, s + 1) == windows.kernel))
-                cell.tick()
-                expected.append(_address(windows, ring, (f, p, q, r, s)))
-                if len(expected) >= 3:
-                    _compare(cell, expected[seen])
-                    seen += 1
+                cell.set(step_i=0)
+                while rng.integers(0, 3) == 0:
+                    _tick(cell, expected, PAUSE)
+                cell.set(step_i=int((r + 1, s + 1) == windows.kernel))
+                _tick(cell, expected, _address(windows, ring, (f, p, q, r, s)))
         cell.set(step_i=0)
-        while seen < len(expected):
-            cell.tick()
-            _compare(cell, expected[seen])
-            seen += 1
+        for _ in range(LATENCY):
+            _tick(cell, expected, PAUSE)
+
+
+def _tick(cell: Cell, expected: deque[int | None], asked: int | None) -> None:
+    """A cycle in which an address is asked for; what was asked for before is compared."""
+    cell.tick()
+    expected.append(asked)
+    if len(expected) == LATENCY:
+        found = expected.popleft()
+        if found != PAUSE:
+            _compare(cell, found)
 
 
 def _address(windows: Windows, ring: Ring, index: tuple[int, ...]) -> int | None:

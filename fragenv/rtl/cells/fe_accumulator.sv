@@ -2,7 +2,7 @@
 //
 // Adding  : add_valid_i with the half, the pixel and whether it starts from zero; its sums arrive at
 //           sum_i AccumulatorLead = 2 cycles later. The same pixel may come again in the next cycle.
-// Reading : read_valid_i with half and pixel; data_o holds the sums from the next cycle on.
+// Reading : read_valid_i with half and pixel; data_o holds the sums AccumulatorRead = 2 cycles later.
 // Latency : a sum can be read 1 cycle after sum_i.  Throughput: 1 addition and 1 read per cycle.
 // Reset   : the pipeline's valid bits only, synchronous, active low.  Numbers: int32, wrapping.
 // Does not: arbitrate: adding to and reading from one half in the same cycle is the user's error.
@@ -30,7 +30,7 @@ module fe_accumulator #(
   logic                 after_1_q, after_1_q2, after_2_q;
   logic [PixelBits-1:0] pixel_q, pixel_q2;
   logic [32*Lanes-1:0]  old_q, total, total_q;
-  logic [32*Lanes-1:0]  rdata [2];
+  logic [32*Lanes-1:0]  rdata [2];      // block RAM is slow: a register follows before anything is added
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) {valid_q2, valid_q} <= '0;
@@ -47,10 +47,9 @@ module fe_accumulator #(
     after_1_q2 <= after_1_q;
     old_q      <= first_q ? '0 : after_2_q ? total_q : rdata[half_q];
     total_q    <= total;
+    data_o     <= rdata[read_half_q];
     if (read_valid_i) read_half_q <= read_half_i;
   end
-
-  assign data_o = rdata[read_half_q];
 
   always_comb begin
     for (int i = 0; i < Lanes; i++) begin

@@ -6,7 +6,7 @@
 // the sums. In a depthwise RUN output lane i sees channel i alone, through the last row of weights.
 // Control   : start_i begins the RUN of run_i, which stays stable until done_o; done_o is 1 for one cycle,
 //             when all sums have left and tail_idle_i is 1. An output leaves where room_i is 1 (out_start_o);
-//             out_valid_o follows 1 cycle later with sums and constants.
+//             out_valid_o follows AccumulatorRead cycles later with sums and constants.
 // Memory    : reader ports x and w: valid held until ready; data come in order with a valid bit.
 // Cycles    : max(pixels, LanesIn) per block; see fragenv/hardware/timing.py.
 // Reset     : synchronous, active low; it forgets the sums of an unfinished group.

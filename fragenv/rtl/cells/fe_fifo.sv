@@ -23,21 +23,21 @@ module fe_fifo #(
 
   (* ram_style = "distributed" *)      // block RAM belongs to tensors
   logic [Bits-1:0]      mem [Depth];
+  logic [Bits-1:0]      oldest_q;         // the oldest entry is in a register, those behind it in mem
   logic [PlaceBits-1:0] head_q, tail_q;
-  logic [PlaceBits:0]   count_q;
-  logic                 empty, store, drop;
+  logic                 filled_q, more, store, drop;
 
-  assign empty   = count_q == '0;
-  assign valid_o = !empty || push_i;
-  assign data_o  = empty ? data_i : mem[head_q];
-  assign store   = push_i && !(empty && ready_i);
-  assign drop    = !empty && ready_i;
+  assign more    = head_q != tail_q;
+  assign valid_o = filled_q || push_i;
+  assign data_o  = filled_q ? oldest_q : data_i;
+  assign store   = push_i && filled_q && (more || !ready_i);
+  assign drop    = more && ready_i;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      {head_q, tail_q, count_q} <= '0;
+      {head_q, tail_q, filled_q} <= '0;
     end else begin
-      count_q <= count_q + (PlaceBits + 1)'(store) - (PlaceBits + 1)'(drop);
+      filled_q <= filled_q ? !ready_i || more || push_i : push_i && !ready_i;
       if (store) tail_q <= tail_q + 1'b1;
       if (drop)  head_q <= head_q + 1'b1;
     end
@@ -45,6 +45,7 @@ module fe_fifo #(
 
   always_ff @(posedge clk_i) begin
     if (store) mem[tail_q] <= data_i;
+    if (ready_i || !filled_q) oldest_q <= more ? mem[head_q] : data_i;
   end
 endmodule
 `default_nettype wire

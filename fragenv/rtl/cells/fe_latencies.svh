@@ -4,6 +4,7 @@ localparam int BufferLatency     = 5;     // fe_buffer: from an access that move
 localparam int BufferFlight      = 8;     // fe_buffer: reads of a port that may be under way, at most
 localparam int RequantiseLatency = 7;     // fe_requantise: from valid_i to valid_o
 localparam int AccumulatorLead   = 2;     // fe_accumulator: from add_valid_i to its sum_i
+localparam int AccumulatorRead   = 2;     // fe_accumulator, fe_drain: from a read to its sums
 localparam int MacTreeLevels     = 2;     // fe_mac_array: levels of its adder trees between registers
 // verilator lint_on UNUSEDPARAM
 
