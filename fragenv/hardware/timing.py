@@ -24,7 +24,7 @@ RESIDUAL_OVERHEAD_CYCLES = 6
 FETCH_OVERHEAD_CYCLES = 5
 LRN_OVERHEAD_CYCLES = 15
 #: cycles from the sequencer's release of a transfer to its first beat, beside the DRAM's latency
-DMA_OVERHEAD_CYCLES = 2
+DMA_OVERHEAD_CYCLES = 3
 
 
 def ceil_div(a: int, b: int) -> int:
