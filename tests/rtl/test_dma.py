@@ -16,7 +16,7 @@ pytestmark = pytest.mark.rtl
 BEAT = 4
 QUEUE = 8
 #: cycles of a transfer beside the DRAM's latency and its beats
-LOAD_OVERHEAD, STORE_OVERHEAD = 4, declared("BufferLatency") + 1
+LOAD_OVERHEAD, STORE_OVERHEAD = 5, declared("BufferLatency") + 2
 BUFFER_LATENCY = declared("BufferLatency")
 
 

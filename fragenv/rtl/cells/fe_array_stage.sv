@@ -116,6 +116,7 @@ module fe_array_stage #(
     .real_i       (w_real),
     .data_valid_i (w_valid),
     .data_i       (w_data_i),
+    .load_i       (start_i),
     .rows_i       (rows),
     .swap_i       (swap),
     .shift_o      (shift),

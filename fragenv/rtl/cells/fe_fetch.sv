@@ -4,7 +4,7 @@
 //             cycle, with a tag; not where full_o is 1.
 // Out       : valid_o, ready_i: the oldest element's tag; data_o where is_data_o is 1, else it is padding.
 // Memory    : a reader port: valid held until ready; data come in order with a valid bit.
-// Latency   : 3 + BufferLatency cycles where the memory does not stall, for padding as well.
+// Latency   : 4 + BufferLatency cycles where the memory does not stall, for padding as well.
 // Throughput: 1 element per cycle.  Reset: synchronous, active low.
 // Does not  : put a value in the place of padding.
 `default_nettype none
@@ -48,7 +48,9 @@ module fe_fetch #(
   localparam int Depth = 16;                         // a power of two, more than the cycles of the latency
   localparam int Bits  = $clog2(Depth) + 1;
 
-  logic                     push, pop, old_enough, data_there, in_bounds;
+  logic                     push, pop, old_enough, data_there, in_bounds, head_valid, head_is_data;
+  logic [TagBits-1:0]       head_tag;
+  logic [8*Lanes-1:0]       head_data;
   // verilator lint_off UNUSEDSIGNAL
   logic                     tag_there, row_end;      // what is old enough is there; tiles do not end with rows
   // verilator lint_on UNUSEDSIGNAL
@@ -80,20 +82,22 @@ module fe_fetch #(
   assign full_o     = count_q[Bits-1];
   assign push       = valid_q[2];
   assign old_enough = old_q != '0 || age_q[BufferLatency-1];
-  assign valid_o    = old_enough && (!is_data_o || data_there);
-  assign pop        = valid_o && ready_i;
-  assign idle_o     = count_q == '0;
+  assign head_valid = old_enough && (!head_is_data || data_there);
+  assign pop        = head_valid && (!valid_o || ready_i);
+  assign idle_o     = count_q == '0 && !valid_o;
 
   always_ff @(posedge clk_i) begin
     tag_q[0] <= tag_i;
     tag_q[1] <= tag_q[0];
     tag_q[2] <= tag_q[1];
+    if (pop) {is_data_o, tag_o, data_o} <= {head_is_data, head_tag, head_data};
   end
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      {valid_q, count_q, old_q, age_q} <= '0;
+      {valid_q, count_q, old_q, age_q, valid_o} <= '0;
     end else begin
+      valid_o <= head_valid || (valid_o && !ready_i);
       valid_q <= {valid_q[1:0], valid_i};
       count_q <= count_q + Bits'(valid_i) - Bits'(pop);
       old_q   <= old_q + Bits'(age_q[BufferLatency-1]) - Bits'(pop);
@@ -118,7 +122,7 @@ module fe_fetch #(
     .data_i  ({in_bounds, tag_q[2]}),
     .valid_o (tag_there),
     .ready_i (pop),
-    .data_o  ({is_data_o, tag_o})
+    .data_o  ({head_is_data, head_tag})
   );
 
   fe_fifo #(.Bits(8 * Lanes), .Depth(Depth)) u_data (
@@ -127,8 +131,8 @@ module fe_fetch #(
     .push_i  (data_valid_i),
     .data_i  (data_i),
     .valid_o (data_there),
-    .ready_i (pop && is_data_o),
-    .data_o  (data_o)
+    .ready_i (pop && head_is_data),
+    .data_o  (head_data)
   );
 endmodule
 `default_nettype wire

@@ -44,7 +44,7 @@ module fe_fifo #(
   end
 
   always_ff @(posedge clk_i) begin
-    if (store) mem[tail_q] <= data_i;
+    if (push_i) mem[tail_q] <= data_i;              // that place is free; it counts where the tail moves on
     if (ready_i || !filled_q) oldest_q <= more ? mem[head_q] : data_i;
   end
 endmodule

@@ -1,10 +1,11 @@
 // fe_rows - rows of weights wait here until the block before theirs is in use; then they are shifted in.
 //
 // Blocks take turns: a row belongs to a block of parity odd_i. The first block after reset is even.
+// Control   : load_i before the rows of a RUN, whose blocks have rows_i rows. swap_i: the next block is in use.
 // In        : asked_i: a row was asked for, whose data will come where real_i is 1 (data_valid_i, in order); at
 //             most Depth rows that were not shifted.
 // Out       : shift_o with row_o: a row leaves for the array; row_o is undefined where it has no data.
-//             complete_o: all rows_i rows of the next block are in place. swap_i: that block is in use now.
+//             complete_o: all rows of the next block are in place.
 // Latency   : 0 cycles when empty.  Throughput: 1 row per cycle.
 // Reset     : synchronous, active low.
 // Does not  : wait for the array, which takes every row.
@@ -20,26 +21,27 @@ module fe_rows #(
   input  wire                real_i,
   input  wire                data_valid_i,
   input  wire  [8*Lanes-1:0] data_i,
-  input  wire  [15:0]        rows_i,     // of a block
+  input  wire                load_i,
+  input  wire  [15:0]        rows_i,
   input  wire                swap_i,
   output logic               shift_o,
   output logic [8*Lanes-1:0] row_o,
   output logic               complete_o
 );
   logic        row_valid, row_odd, row_real, data_there, next_odd_q;
-  logic [15:0] shifted_q;                // rows of the next block that are in place
+  logic [15:0] left_q;                   // rows of the next block that are not in place
 
   assign shift_o    = row_valid && row_odd == (next_odd_q ^ swap_i) && (!row_real || data_there);
-  assign complete_o = shifted_q == rows_i;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
       next_odd_q <= 1'b0;
-      shifted_q  <= '0;
+      complete_o <= 1'b0;
     end else begin
       if (swap_i) next_odd_q <= ~next_odd_q;
-      shifted_q <= (swap_i ? 16'd0 : shifted_q) + 16'(shift_o);
+      complete_o <= swap_i ? shift_o && rows_i == 16'd1 : complete_o || (shift_o && left_q == 16'd1);
     end
+    left_q <= load_i ? rows_i : (swap_i ? rows_i : left_q) - 16'(shift_o);
   end
 
   fe_fifo #(.Bits(2), .Depth(Depth)) u_kinds (
