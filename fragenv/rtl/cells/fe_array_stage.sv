@@ -58,7 +58,6 @@ module fe_array_stage #(
   localparam int SumStage   = mac_latency(LanesIn); // of what leaves the memory, which is in stage 0
   localparam int AddStage   = SumStage - AccumulatorLead;
   localparam int MacLanes   = HasDepthwise ? XLanes : LanesIn;
-  localparam logic [15:0] Depthwise = 16'd4;
 
   // ---- blocks of weights ----
   typedef struct packed {
@@ -72,7 +71,7 @@ module fe_array_stage #(
   logic        depthwise, c_valid, c_bank, w_valid, w_asked, w_odd, w_real, b_valid, b_idle, take, group_done;
   logic        shift;
 
-  assign depthwise = HasDepthwise && run.op == Depthwise;
+  assign depthwise = HasDepthwise && run.op[2];     // of two operations, the one with this bit
 
   fe_blocks #(
     .LanesIn(LanesIn), .LanesOut(LanesOut), .Parts(Parts), .RowsAhead(RowsAhead),
@@ -103,10 +102,8 @@ module fe_array_stage #(
   );
 
   logic                  swap, complete;
-  logic [15:0]           rows;                      // of a block
   logic [8*LanesOut-1:0] row;
-
-  assign rows = depthwise ? 16'd1 : 16'(LanesIn);
+  wire  [15:0]           rows = depthwise ? 16'd1 : 16'(LanesIn);   // of a block
 
   fe_rows #(.Lanes(LanesOut), .Depth(RowsAhead)) u_rows (
     .clk_i        (clk_i),
@@ -125,16 +122,15 @@ module fe_array_stage #(
   );
 
   // ---- pixels of a block, one per cycle ----
-  logic                 busy_q, issue, half_q, all_end, tile_end, full;
+  logic                 busy_q, issue, half_q, all_end, tile_end, tile_last_q, full, rows_there_q;
   logic [1:0]           half_busy_q, half_free;
   logic [PixelBits-1:0] pixel_q;
-  logic                 rows_there_q;
   logic [15:0]          wait_q;           // cycles until the rows of the next block may be in place
 
   assign take       = b_valid && rows_there_q && !busy_q && !full && !(ready.first && half_busy_q[half_q]);
   assign issue      = (busy_q && !full) || take;
   assign block      = busy_q ? block_q : ready;
-  assign tile_end   = 16'(pixel_q) + 16'd1 == run.tile_pixels || all_end;
+  assign tile_end   = tile_last_q || all_end;
 
   // ---- what travels with a pixel ----
   typedef struct packed {
@@ -207,9 +203,8 @@ module fe_array_stage #(
     if (!rst_ni) begin
       {running_q, busy_q, half_q} <= '0;
       data_valid_q[SumStage:1] <= '0;
-      half_busy_q <= '0;
-      wait_q      <= '0;
-      rows_there_q <= 1'b1;
+      {half_busy_q, wait_q} <= '0;
+      rows_there_q          <= 1'b1;
     end else begin
       running_q <= start_i || (running_q && !done_o);
       if (issue) busy_q <= !tile_end;
@@ -230,8 +225,13 @@ module fe_array_stage #(
   always_ff @(posedge clk_i) begin
     if (take) block_q <= ready;
     for (int i = 1; i <= SumStage; i++) data_q[i] <= data_q[i-1];
-    if (!rst_ni || start_i || (issue && tile_end)) pixel_q <= '0;
-    else if (issue)                                pixel_q <= pixel_q + 1'b1;
+    if (!rst_ni || start_i || (issue && tile_end)) begin
+      pixel_q     <= '0;
+      tile_last_q <= run.tile_pixels == 16'd1;
+    end else if (issue) begin
+      pixel_q     <= pixel_q + 1'b1;
+      tile_last_q <= 16'(pixel_q) + 16'd2 == run.tile_pixels;
+    end
   end
 
   // ---- multiply and accumulate ----

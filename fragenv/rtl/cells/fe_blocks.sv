@@ -19,7 +19,7 @@ module fe_blocks #(
   parameter int LanesIn    = 8,
   parameter int LanesOut   = 8,
   parameter int Parts      = 1,
-  parameter int RowsAhead  = 8,
+  parameter int RowsAhead  = 8,         // a power of two
   parameter int RunBits    = 960,
   parameter int SourceBits = 320
 ) (
@@ -57,6 +57,7 @@ module fe_blocks #(
   // verilator lint_on UNUSEDSIGNAL
   assign run = run_i;
   localparam int ConstantRows = 8;
+  localparam int AheadBits    = $clog2(RowsAhead) + 1;     // the upper bit says that there is no more room
   localparam int RowBits      = $clog2((LanesIn > ConstantRows ? LanesIn : ConstantRows) + 1);
 
   typedef struct packed {
@@ -71,16 +72,21 @@ module fe_blocks #(
     logic [15:0] lanes;        // valid input lanes
   } block_t;
 
-  // Flags of the block in turn are in registers, and so counters count down to 1.
+  // Flags of the row and the block in turn are in registers, and so counters count down to 1.
+  typedef struct packed {
+    logic s, r, group, part, tile;         // the last one
+  } last_t;
+
+  last_t               last_q, last_next;
   block_t              block_q, block;
   logic                active_q, constants_q, bank_q, odd_q, block_valid_q, first_q, last_pass_q;
-  logic                last_s_q, last_r_q, last_group_q, last_part_q, last_tile_q;
-  logic                row_first_q, row_last_q, row_valid_q, ahead_full_q;
+  logic                block_last_q, group_end_q;
+  logic                row_first_q, row_last_q, block_end_q, row_valid_q;
   logic [RowBits-1:0]  row_number_q;       // from 1
   logic [1:0]          banks_q, part_q, part_next;         // banks: sets of constants in use
   logic [31:0]         address_q, group_address_q, passes_q, row_q, col_q, channel_q, base_q, base_next;
   logic [15:0]         s_left_q, r_left_q, groups_left_q, tiles_left_q, y_q, x_q, lanes, width;
-  logic [4:0]          ahead_q;            // weight rows asked for that were not shifted in yet
+  logic [AheadBits-1:0] ahead_q;           // weight rows asked for that were not shifted in yet
   logic                free, issue, stalled, one_row, block_done, rows_end, groups_end, group_done, conv_end, begins;
   // verilator lint_off UNUSEDSIGNAL
   logic                last_width;         // passes_q knows when the RUN ends
@@ -112,21 +118,21 @@ module fe_blocks #(
   end
 
   assign stalled    = read_valid_o && !read_ready_i;
-  assign free       = constants_q ? !row_first_q || !banks_q[1] : !ahead_full_q;
+  assign free       = constants_q ? !row_first_q || !banks_q[1] : !ahead_q[AheadBits-1];
   assign issue      = active_q && (!block_valid_q || block_taken_i) && free && !stalled;
   assign one_row    = depthwise_i || LanesIn == 1;
-  assign lanes      = depthwise_i ? 16'd1 : last_group_q ? source.in_lanes_last : 16'(LanesIn);
-  assign block_done = issue && !constants_q && row_last_q;
-  assign rows_end   = last_s_q && last_r_q;
-  assign groups_end = rows_end && last_group_q;
-  assign group_done = block_done && block.group_end;
-  assign part_next  = start_i ? run.first_part[1:0] : last_part_q ? '0 : part_q + 2'd1;
+  assign lanes      = depthwise_i ? 16'd1 : last_q.group ? source.in_lanes_last : 16'(LanesIn);
+  assign block_done = issue && block_end_q;
+  assign rows_end   = last_q.s && last_q.r;
+  assign groups_end = rows_end && last_q.group;
+  assign group_done = block_done && group_end_q;
+  assign part_next  = start_i ? run.first_part[1:0] : last_q.part ? '0 : part_q + 2'd1;
   assign base_next  = conv_end ? base_q + 32'(run.group_step) : base_q;
   assign begins     = run.first_part == '0 && run.first_group == '0 && run.first_r == '0 && run.first_s == '0;
 
   assign block.first     = first_q;
-  assign block.last      = groups_end && last_part_q;
-  assign block.group_end = block.last && last_tile_q;
+  assign block.last      = block_last_q;
+  assign block.group_end = group_end_q;
   assign block.bank      = bank_q;
   assign block.part      = part_q;
   assign block.y         = y_q;
@@ -134,6 +140,22 @@ module fe_blocks #(
   assign block.row       = row_q;
   assign block.pixel     = col_q + channel_q;
   assign block.lanes     = lanes;
+
+  always_comb begin
+    last_next   = last_q;
+    last_next.s = last_q.s ? run.k_cols == 16'd1 : s_left_q == 16'd2;
+    if (last_q.s)     last_next.r     = last_q.r ? run.k_rows == 16'd1 : r_left_q == 16'd2;
+    if (rows_end)     last_next.group = last_q.group ? source_next.in_groups == 16'd1 : groups_left_q == 16'd2;
+    if (groups_end)   last_next.part  = Parts == 1 || 16'(part_next) + 16'd1 == run.parts;
+    if (block_last_q) last_next.tile  = last_q.tile ? run.tiles == 16'd1 : tiles_left_q == 16'd2;
+    if (start_i) begin
+      last_next.s     = run.first_s + 16'd1 == run.k_cols;
+      last_next.r     = run.first_r + 16'd1 == run.k_rows;
+      last_next.group = run.first_group + 16'd1 == source_next.in_groups;
+      last_next.part  = Parts == 1 || 16'(part_next) + 16'd1 == run.parts;
+      last_next.tile  = run.tiles == 16'd1;
+    end
+  end
 
   fe_widths #(.Lanes(LanesOut)) u_widths (
     .clk_i      (clk_i),
@@ -158,18 +180,16 @@ module fe_blocks #(
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
       {active_q, block_valid_q, bank_q, odd_q, asked_q, read_valid_o} <= '0;
-      {banks_q, ahead_q, ahead_full_q} <= '0;
+      {banks_q, ahead_q} <= '0;
     end else begin
       banks_q <= banks_q + 2'(issue && constants_q && row_first_q) - 2'(group_done_i);
-      ahead_q <= ahead_q + 5'(issue && !constants_q) - 5'(shifted_i);
-      if (shifted_i)                    ahead_full_q <= ahead_full_q && issue && !constants_q;
-      else if (issue && !constants_q)   ahead_full_q <= ahead_q == 5'(RowsAhead - 1);
+      ahead_q <= ahead_q + AheadBits'(issue && !constants_q) - AheadBits'(shifted_i);
       if (block_taken_i) block_valid_q <= 1'b0;
       if (block_done) begin
         block_valid_q <= 1'b1;
         odd_q         <= ~odd_q;
         if (last_pass_q) active_q <= 1'b0;
-        if (block.group_end) bank_q <= ~bank_q;
+        if (group_end_q) bank_q <= ~bank_q;
       end
       if (start_i) active_q <= 1'b1;
       if (!stalled) begin
@@ -188,8 +208,13 @@ module fe_blocks #(
     end
     if (issue) begin
       row_first_q  <= row_last_q;
-      row_last_q   <= row_last_q ? one_row && (constants_q || !block.group_end)
-                                 : row_number_q == RowBits'((constants_q ? ConstantRows : LanesIn) - 1);
+      if (row_last_q) begin
+        row_last_q  <= one_row && (constants_q || !group_end_q);
+        block_end_q <= one_row && (constants_q || !group_end_q);
+      end else begin
+        row_last_q  <= row_number_q == RowBits'((constants_q ? ConstantRows : LanesIn) - 1);
+        block_end_q <= row_number_q == RowBits'(LanesIn - 1) && !constants_q;
+      end
       row_number_q <= row_last_q ? RowBits'(1) : row_number_q + 1'b1;
       row_valid_q  <= row_last_q || constants_q || 16'(row_number_q) < lanes;
       if (row_valid_q) address_q <= address_q + 32'(width);
@@ -198,45 +223,42 @@ module fe_blocks #(
         group_address_q <= address_q + 32'(width);
       end
     end
+    if (block_done || start_i) begin
+      last_q       <= last_next;
+      block_last_q <= last_next.s && last_next.r && last_next.group && last_next.part;
+      group_end_q  <= last_next == '1;
+    end
     if (block_done) begin
       block_q     <= block;
-      first_q     <= block.last;
+      first_q     <= block_last_q;
       passes_q    <= passes_q - 32'd1;
       last_pass_q <= passes_q == 32'd2;
       s_left_q    <= s_left_q - 16'd1;
-      last_s_q    <= s_left_q == 16'd2;
       x_q         <= x_q + run.k_x_step;
       col_q       <= col_q + source.k_col_step;
-      if (last_s_q) begin
+      if (last_q.s) begin
         {x_q, col_q} <= '0;
         s_left_q <= run.k_cols;
-        last_s_q <= run.k_cols == 16'd1;
         r_left_q <= r_left_q - 16'd1;
-        last_r_q <= r_left_q == 16'd2;
         y_q      <= y_q + run.k_y_step;
         row_q    <= row_q + source.k_row_step;
       end
       if (rows_end) begin
         {y_q, row_q} <= '0;
         r_left_q      <= run.k_rows;
-        last_r_q      <= run.k_rows == 16'd1;
         groups_left_q <= groups_left_q - 16'd1;
-        last_group_q  <= groups_left_q == 16'd2;
         channel_q     <= channel_q + 32'(LanesIn);
       end
       if (groups_end) begin
         groups_left_q <= source_next.in_groups;
-        last_group_q  <= source_next.in_groups == 16'd1;
         channel_q     <= base_q;
         part_q        <= part_next;
-        last_part_q   <= Parts == 1 || 16'(part_next) + 16'd1 == run.parts;
       end
-      if (block.last) begin
-        tiles_left_q <= last_tile_q ? run.tiles : tiles_left_q - 16'd1;
-        last_tile_q  <= last_tile_q ? run.tiles == 16'd1 : tiles_left_q == 16'd2;
-        if (!last_tile_q) address_q <= group_address_q;
+      if (block_last_q) begin
+        tiles_left_q <= last_q.tile ? run.tiles : tiles_left_q - 16'd1;
+        if (!last_q.tile) address_q <= group_address_q;
       end
-      if (block.group_end) begin
+      if (group_end_q) begin
         constants_q <= 1'b1;
         base_q      <= base_next;
         channel_q   <= base_next;
@@ -250,20 +272,16 @@ module fe_blocks #(
       first_q       <= begins;
       row_first_q   <= 1'b1;
       row_last_q    <= one_row && !begins;
+      block_end_q   <= one_row && !begins;
       row_number_q  <= RowBits'(1);
       row_valid_q   <= 1'b1;
       base_q        <= '0;
       channel_q     <= 32'(run.first_group) * 32'(LanesIn);
       part_q        <= part_next;
-      last_part_q   <= Parts == 1 || 16'(part_next) + 16'd1 == run.parts;
       tiles_left_q  <= run.tiles;
-      last_tile_q   <= run.tiles == 16'd1;
       groups_left_q <= source_next.in_groups - run.first_group;
-      last_group_q  <= run.first_group + 16'd1 == source_next.in_groups;
       r_left_q      <= run.k_rows - run.first_r;
-      last_r_q      <= run.first_r + 16'd1 == run.k_rows;
       s_left_q      <= run.k_cols - run.first_s;
-      last_s_q      <= run.first_s + 16'd1 == run.k_cols;
       {y_q, row_q}  <= {run.first_y, run.first_row};
       {x_q, col_q}  <= {run.first_x, run.first_col};
     end

@@ -51,7 +51,7 @@ module fe_dma #(
 
   localparam int CountBits = $clog2(QueueBeats) + 1;
 
-  logic                   store, request_moves, buffer_moves, reserve, release_place, has_place_q;
+  logic                   store, request_moves, buffer_moves, reserve, release_place, has_place;
   logic                   started_q, asking_q, moving_q, moved_q, ask_end, move_end, last_answer;
   logic [CountBits-1:0]   reserved_q;                // beats that are in the queue or will come
   logic [31:0]            unanswered_q;              // writes to DRAM
@@ -60,16 +60,17 @@ module fe_dma #(
   logic [31:0]            moved_buffer;
   logic [15:0]            asked_bytes, moved_bytes;
 
-  assign store = dma.store[0];
+  assign store     = dma.store[0];
+  assign has_place = !reserved_q[CountBits-1];       // QueueBeats alone has that bit
 
   // ---- a load asks the DRAM and writes what is queued; a store reads and asks with what is queued ----
-  assign request_valid_o   = asking_q && (store ? queued : has_place_q);
+  assign request_valid_o   = asking_q && (store ? queued : has_place);
   assign request_write_o   = store;
   assign request_bytes_o   = asked_bytes;
   assign request_data_o    = queue_data;
   assign request_moves     = request_valid_o && request_ready_i;
 
-  assign read_valid_o      = moving_q && store && has_place_q;
+  assign read_valid_o      = moving_q && store && has_place;
   assign read_address_o    = moved_buffer;
   assign write_valid_o     = moving_q && !store && queued;
   assign write_address_o   = moved_buffer;
@@ -87,7 +88,6 @@ module fe_dma #(
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
       {started_q, asking_q, moving_q, moved_q, answer_valid_q} <= '0;
-      has_place_q  <= 1'b1;
       reserved_q   <= '0;
       unanswered_q <= '0;
     end else begin
@@ -96,8 +96,6 @@ module fe_dma #(
       moving_q       <= started_q || (moving_q && !(buffer_moves && move_end));
       answer_valid_q <= answer_valid_i && !store;
       moved_q        <= !store && ((buffer_moves && move_end) || (moved_q && !done_o));
-      if (release_place) has_place_q <= 1'b1;
-      else if (reserve)  has_place_q <= reserved_q != CountBits'(QueueBeats - 1);
       reserved_q     <= reserved_q + CountBits'(reserve) - CountBits'(release_place);
       unanswered_q   <= unanswered_q + 32'(store && request_moves) - 32'(store && answer_valid_i);
     end

@@ -35,14 +35,16 @@ module fe_places #(
   assign run   = run_i;
   assign place = place_i;
 
-  logic        active_q, half_valid_q, move, half_move, step, next_group, pixel_end, channel_end;
-  logic [31:0] row_offset, col_offset, frame_offset, row_q, pixel_q;
-  logic [15:0] channel_q, width, width_q;
+  logic        active_q, half_valid_q, spare_valid_q, move, half_move, step, next_group, pixel_end, channel_end;
+  logic [31:0] row_offset, col_offset, frame_offset, row_q, pixel_q, address, spare_address_q;
+  logic [15:0] channel_q, width, width_q, spare_width_q;
 
+  // a place that is not taken at once has a spare register behind it: the walk never waits for take_i itself
   assign move       = !valid_o || take_i;
-  assign half_move  = !half_valid_q || move;
+  assign half_move  = !half_valid_q || !spare_valid_q;
   assign step       = active_q && half_move;
   assign next_group = step && (!pixels_first_i || pixel_end);
+  assign address    = row_q + pixel_q;
   assign idle_o     = !active_q && !half_valid_q && !valid_o;
 
   fe_widths #(.Lanes(Lanes)) u_widths (
@@ -83,14 +85,15 @@ module fe_places #(
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      {active_q, half_valid_q, valid_o} <= '0;
+      {active_q, half_valid_q, spare_valid_q, valid_o} <= '0;
     end else if (load_i) begin
-      active_q                <= run.done_channels != '0;
-      {half_valid_q, valid_o} <= '0;
+      active_q <= run.done_channels != '0;
+      {half_valid_q, spare_valid_q, valid_o} <= '0;
     end else begin
       if (step && pixel_end && channel_end) active_q <= 1'b0;
       if (half_move) half_valid_q <= active_q;
-      if (move)      valid_o      <= half_valid_q;
+      if (move)      valid_o      <= half_valid_q || spare_valid_q;
+      spare_valid_q <= !move && (half_valid_q || spare_valid_q);
     end
   end
 
@@ -102,9 +105,13 @@ module fe_places #(
       pixel_q <= col_offset + frame_offset + 32'(channel_q);
       width_q <= width;
     end
+    if (!spare_valid_q) begin
+      spare_address_q <= address;
+      spare_width_q   <= width_q;
+    end
     if (move) begin
-      address_o <= row_q + pixel_q;
-      bytes_o   <= width_q;
+      address_o <= spare_valid_q ? spare_address_q : address;
+      bytes_o   <= spare_valid_q ? spare_width_q : width_q;
     end
   end
 endmodule

@@ -6,7 +6,8 @@
 // Release   : start_o is 1 for one cycle when the head record's waits are met and the unit is idle;
 //             record_o (without its waits) is stable from then until done_i, which frees the entry and
 //             counts, unless the record says that its command goes on (Counted = 1: field "counts").
-// Latency   : start_o 1 cycle after the last wait is met.  Throughput: a word per cycle.
+// Latency   : start_o 1 cycle after completed_i meets the last wait, and 1 cycle after done_i of the
+//             command before.  Throughput: a word per cycle.
 // Reset     : synchronous, active low.
 // Does not  : reorder.
 `default_nettype none
@@ -33,36 +34,37 @@ module fe_queue #(
   localparam int DepthBits = $clog2(Depth);
 
   logic [64*Words-1:0]     entry_q [Depth];
-  logic [DepthBits-1:0]    head_q, tail_q;
+  logic [DepthBits-1:0]    head_q, head_next, tail_q;
   logic [DepthBits:0]      count_q;
   logic [15:0]             index_q;
-  logic                    busy_q, met, push, finished;
-  // verilator lint_off UNUSEDSIGNAL
-  logic [64*WaitWords-1:0] waits;                    // counts of units that the chip does not have
-  // verilator lint_on UNUSEDSIGNAL
+  logic [Depth-1:0]        met;                      // the waits of each entry
+  logic                    busy_q, free, push, finished;
 
   assign word_ready_o = count_q != (DepthBits + 1)'(Depth);
   assign push         = word_valid_i && word_ready_o && word_last_i;
-  assign waits        = entry_q[head_q][64*WaitWords-1:0];
   assign record_o     = entry_q[head_q][64*Words-1:64*WaitWords];
-  assign start_o      = count_q != '0 && !busy_q && met;
   assign finished     = done_i && busy_q;
+  assign free         = finished || !(busy_q || start_o);
+  assign head_next    = head_q + DepthBits'(finished);
   assign complete_o   = finished && (!Counted || record_o[31:16] != '0);
 
   always_comb begin
-    met = 1'b1;
-    for (int u = 0; u < Units; u++) begin
-      if (completed_i[16*u+:16] < waits[16*u+:16]) met = 1'b0;
+    met = '1;
+    for (int d = 0; d < Depth; d++) begin
+      for (int u = 0; u < Units; u++) begin
+        if (completed_i[16*u+:16] < entry_q[d][16*u+:16]) met[d] = 1'b0;
+      end
     end
   end
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      {head_q, tail_q, count_q, index_q, busy_q} <= '0;
+      {head_q, tail_q, count_q, index_q, busy_q, start_o} <= '0;
     end else begin
       busy_q  <= start_o || (busy_q && !done_i);
       count_q <= count_q + (DepthBits + 1)'(push) - (DepthBits + 1)'(finished);
-      if (finished) head_q <= head_q + 1'b1;
+      head_q  <= head_next;
+      start_o <= free && count_q != (DepthBits + 1)'(finished) && met[head_next];
       if (push)     tail_q <= tail_q + 1'b1;
       if (word_valid_i && word_ready_o) index_q <= word_last_i ? '0 : index_q + 16'd1;
     end

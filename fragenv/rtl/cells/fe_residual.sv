@@ -67,7 +67,7 @@ module fe_residual #(
     .idle_o         (idle)
   );
 
-  assign read_valid_o = place_valid && asked_q != Bits'(Depth);
+  assign read_valid_o = place_valid && !asked_q[Bits-1];     // Depth alone has that bit
   assign moves        = read_valid_o && read_ready_i;
   assign room_o       = here_q != '0;
 

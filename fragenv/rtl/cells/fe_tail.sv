@@ -57,7 +57,7 @@ module fe_tail #(
   logic [8*Lanes-1:0] rq_data, out_data;
   source_record_t     place;
 
-  assign room_o  = started_q != Bits'(Depth) && residual_room;
+  assign room_o  = !started_q[Bits-1] && residual_room;      // Depth alone has that bit
   assign written = write_valid_o && write_ready_i;
   assign idle_o  = all_placed && write_idle_i;
 
