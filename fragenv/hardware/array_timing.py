@@ -19,7 +19,7 @@ from typing import NamedTuple
 #: rows of requantisation constants before a group's first block
 CONSTANT_ROWS = 8
 #: from the release to the first row; from the issue of a pixel to its sums, beside the adder tree
-_START, _SUM = 1, 10
+_START, _SUM = 1, 11
 #: from the last sum that is read to the last byte written and the end of the RUN
 _WRITE = 12
 _NEVER = -(10**9)

@@ -17,11 +17,11 @@ ACC_PIXELS = 256
 #: precede the weights of its group in DRAM
 CONSTANT_BYTES = CONSTANT_ROWS
 #: cycles from the release of a vector operation to its first element, and from the last to the end
-POOL_OVERHEAD_CYCLES = 20
+POOL_OVERHEAD_CYCLES = 21
 #: what an addition adds to either, what its first fetch adds to a vector operation, and what a
 #: normalisation adds
 RESIDUAL_OVERHEAD_CYCLES = 6
-FETCH_OVERHEAD_CYCLES = 8
+FETCH_OVERHEAD_CYCLES = 9
 LRN_OVERHEAD_CYCLES = 15
 #: cycles from the sequencer's release of a transfer to its first beat, beside the DRAM's latency
 DMA_OVERHEAD_CYCLES = 5

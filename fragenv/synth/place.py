@@ -50,7 +50,6 @@ def place(design: Design) -> Placement:
             (work / "pins.json").write_text(mapped, "utf-8")
             options = ["--json", "pins.json", "--report", "report.json", "--freq", str(TARGET_MHZ)]
             options += ["--timing-allow-fail", "--lpf-allow-unconstrained", "--quiet"]
-            options += ["--router", "router2"]
             run(nextpnr(), [*DEVICE, *options], work)
             os.replace(work / "report.json", store)
     return _placement(json.loads(store.read_text("utf-8")))

@@ -203,8 +203,9 @@ module fe_array_stage #(
     if (!rst_ni) begin
       {running_q, busy_q, half_q} <= '0;
       data_valid_q[SumStage:1] <= '0;
-      {half_busy_q, wait_q} <= '0;
-      rows_there_q          <= 1'b1;
+      half_busy_q  <= '0;
+      wait_q       <= '0;
+      rows_there_q <= 1'b1;
     end else begin
       running_q <= start_i || (running_q && !done_o);
       if (issue) busy_q <= !tile_end;

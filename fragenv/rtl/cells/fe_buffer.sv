@@ -68,7 +68,7 @@ module fe_buffer #(
   logic [Readers-1:0]           r_valid, r_grant;
   logic [Banks*Readers-1:0]     r_first, r_second, r_has;
   logic [IndexBits*Readers-1:0] r_first_index, r_second_index;
-  logic [RowBits*Banks-1:0]     rows;                // what each bank reads
+  logic [RowBits*Banks-1:0]     rows, rows_q;        // what each bank reads; a cycle later
 
   fe_bank_grant #(.Ports(Readers), .Banks(Banks), .Urgent(Urgent)) u_read_grant (
     .clk_i   (clk_i),
@@ -87,7 +87,7 @@ module fe_buffer #(
     // verilator lint_on UNUSEDSIGNAL
     logic [OffsetBits-1:0] offset, row_offset, offset_q;
     logic [Banks-1:0]      row_first, row_second;    // banks whose rows come now
-    logic [3:0]            under_way_q;
+    logic [4:0]            under_way_q;
     logic [RowBits-1:0]    lanes, met, met_q;
     logic [8*Width-1:0]    data_q;
 
@@ -114,32 +114,32 @@ module fe_buffer #(
       .idle_o         (idle)
     );
 
-    // from the grant: a register before the bank, the bank
-    fe_delay #(.Bits(2 * Banks + OffsetBits), .Steps(2)) u_row (
+    // from the grant: a register before the bank, the bank, a register behind it
+    fe_delay #(.Bits(2 * Banks + OffsetBits), .Steps(3)) u_row (
       .clk_i   (clk_i),
       .value_i ({r_first[Banks*p+:Banks], r_second[Banks*p+:Banks], offset}),
       .value_o ({row_first, row_second, row_offset})
     );
 
-    // ---- cycle 3: lanes from the offset on come from the first row, the others from the next ----
+    // ---- cycle 4: lanes from the offset on come from the first row, the others from the next ----
     assign lanes = {RowBits{1'b1}} << {row_offset, 3'b000};
 
     always_comb begin
       met = '0;
       for (int b = 0; b < Banks; b++) begin
-        if (row_first[b])  met = met | (rows[RowBits*b+:RowBits] & lanes);
-        if (row_second[b]) met = met | (rows[RowBits*b+:RowBits] & ~lanes);
+        if (row_first[b])  met = met | (rows_q[RowBits*b+:RowBits] & lanes);
+        if (row_second[b]) met = met | (rows_q[RowBits*b+:RowBits] & ~lanes);
       end
     end
 
-    // ---- cycle 4: the first byte moves to lane 0 ----
+    // ---- cycle 5: the first byte moves to lane 0 ----
     always_ff @(posedge clk_i) begin
       offset_q <= row_offset;
       met_q    <= met;
       data_q   <= (8*Width)'({met_q, met_q} >> {offset_q, 3'b000});
-      under_way_q <= rst_ni ? {under_way_q[2:0], r_valid[p] && r_grant[p]} : '0;
+      under_way_q <= rst_ni ? {under_way_q[3:0], r_valid[p] && r_grant[p]} : '0;
     end
-    assign read_data_valid_o[p] = under_way_q[3];
+    assign read_data_valid_o[p] = under_way_q[4];
     assign read_data_o[8*MaxBytes*p+:8*MaxBytes] = (8*MaxBytes)'(data_q);
   end
 
@@ -253,8 +253,9 @@ module fe_buffer #(
       end
     end
 
-    // a register before the bank, whose memories lie all over the chip
+    // registers before and behind the bank, whose memories lie all over the chip
     always_ff @(posedge clk_i) begin
+      rows_q[RowBits*b+:RowBits]                            <= rows[RowBits*b+:RowBits];
       {bank_reads, bank_read_index}                         <= {reads, read_index};
       {bank_writes, bank_write_index, bank_enable, bank_data} <= {writes, write_index, enable, data};
     end

@@ -1,6 +1,6 @@
 // Cycles from the inputs of a cell to its outputs, in one place: cells and tests take them from here.
 // verilator lint_off UNUSEDPARAM
-localparam int BufferLatency     = 5;     // fe_buffer: from an access that moves to its data, at least
+localparam int BufferLatency     = 6;     // fe_buffer: from an access that moves to its data, at least
 localparam int BufferFlight      = 8;     // fe_buffer: reads of a port that may be under way, at most
 localparam int RequantiseLatency = 7;     // fe_requantise: from valid_i to valid_o
 localparam int AccumulatorLead   = 2;     // fe_accumulator: from add_valid_i to its sum_i
