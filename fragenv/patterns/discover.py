@@ -45,8 +45,8 @@ def discover(
 ) -> tuple[MinedPattern, ...]:
     """All frequent patterns of ``graph``, by falling gain, then by key.
 
-    An occurrence is a set of operators that is connected (edges taken without direction), convex (no
-    path leaves it and comes back), with at most ``max_depth`` multiply-accumulate operators on
+    An occurrence is a set of operators that is connected (edges taken without direction), convex
+    (no path leaves it and comes back), with at most ``max_depth`` multiply-accumulate operators on
     any path inside it, and with every activation beside its producer where it is the only reader.
     An activation beside a producer that others read too is labelled "(apart)".
     A pattern is frequent if ``min_occurrences`` of its occurrences share no operator; all its
@@ -92,10 +92,9 @@ class _Search:
         self.macs = [cluster[0].kind in MAC_KINDS for cluster in self.clusters]
         self.home = home = {op.name: i for i, cluster in enumerate(self.clusters) for op in cluster}
         self.before: list[frozenset[int]] = []
-        for i, cluster in enumerate(self.clusters):
-            sources = (graph.producer.get(tensor) for tensor in cluster[0].inputs)
-            self.before.append(frozenset(home[s] for s in sources if s is not None))
-            assert all(j < i for j in self.before[i])
+        for cluster in self.clusters:
+            makers = (graph.producer.get(tensor) for tensor in cluster[0].inputs)
+            self.before.append(frozenset(home[maker] for maker in makers if maker is not None))
         self.after: list[frozenset[int]] = _reversed(self.before)
         #: bit j of entry i: a path leads from cluster j to cluster i (n*n/16 bytes together)
         self.ancestors: list[int] = []
