@@ -75,7 +75,7 @@ def minimum(a: Scalar | float, b: Scalar | float) -> Scalar:
 class Scalar:
     """One value of the loop nest: an element of an array or the result of an operation."""
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
     __slots__ = ("node", "tape")
 
     def __init__(self, tape: _Tape, node: int) -> None:
@@ -113,7 +113,7 @@ class Scalar:
 
     __bool__ = __int__ = __index__ = __float__ = __round__ = __iter__ = _refuse
     __lt__ = __le__ = __gt__ = __ge__ = _refuse
-    __eq__ = __ne__ = _refuse  # type: ignore[assignment]
+    __eq__ = __ne__ = _refuse
 
 
 class TracedArray:

@@ -172,8 +172,6 @@ def test_trace__refuses_in_one_sentence(nest: object, message: str) -> None:
 def test_trace__refuses_wrong_arguments(
     arguments: dict[str, tuple[int, ...]], message: str
 ) -> None:
-    arguments: dict[str, tuple[int, ...]], message: str
-) -> None:
     with pytest.raises(TraceError, match=message):
         trace(silent, **arguments)
 
