@@ -69,7 +69,7 @@ def main(
     scripts/patterns.py alexnet --tasks --max-depth 1
     """
     try:
-        graph = load_graph(model)
+        graph = load_graph(model, virtual=not tasks)
         if tasks:
             _print_tasks(graph, mine(graph, max_depth, max_operators))
             return

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import networkx as nx
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from operator_graphs import build, graphs, make
+from torch import nn
 
 from fragenv.graph.dataflow import DataflowGraph
+from fragenv.graph.from_torch import from_torch
 from fragenv.graph.operators import OpKind
 from fragenv.models import zoo
 from fragenv.patterns import cover as module
@@ -181,3 +185,31 @@ def test_cover__finds_the_blocks_of_published_networks(
     # and the block comes first: nothing else covers more
     first = tuple(sorted(found.patterns[0].pattern.labels))
     assert first == tuple(sorted(next(iter(blocks)).split("+")))
+
+
+class Attention(nn.Module):
+    """Attention with three projections and what follows it in a transformer."""
+
+    def __init__(self, width: int = 32, heads: int = 4) -> None:
+        super().__init__()
+        self.heads, self.norm = heads, nn.LayerNorm(width)
+        self.q, self.k, self.v, self.o = (nn.Linear(width, width) for _ in range(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        n, t, e = x.shape
+        q, k, v = (
+            part(x).view(n, t, self.heads, e // self.heads).transpose(1, 2)
+            for part in (self.q, self.k, self.v)
+        )
+        weights = (q @ k.transpose(-2, -1) / 8**0.5).softmax(-1)
+        return self.norm(x + self.o((weights @ v).transpose(1, 2).reshape(n, t, e)))
+
+
+def test_cover__finds_the_attention_of_a_transformer() -> None:
+    graph = from_torch(nn.Sequential(*(Attention() for _ in range(4))), (10, 32), virtual=True)
+    found = cover(graph, discover(graph, 4))
+    (block,) = found.patterns
+    assert len(block.occurrences) == 4 and found.alone == ()
+    wanted = {"gemm": 4, "matmul": 2, "softmax": 1, "add": 1, "norm": 1, "move": 5}
+    assert Counter(block.pattern.labels) == wanted
+    assert block.pattern.depth == 4
