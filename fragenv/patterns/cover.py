@@ -149,30 +149,28 @@ class _Candidates:
                 packed.append(i)
         return packed
 
-    def cycle(self, chosen: Iterable[int]) -> list[int]:
-        """Occurrences of ``chosen`` that wait for each other in a circle; none if they can run."""
+    def circles(self, chosen: Iterable[int]) -> list[list[int]]:
+        """Occurrences of ``chosen`` that wait for each other in a circle: one circle for every
+        strongly connected part of the contracted graph, none if all can run."""
         home = {name: i for i in chosen for name in self.places[i].operators}
         contracted = nx.DiGraph()
         for first, second in self.graph.nx.edges():
             a, b = home.get(first, first), home.get(second, second)
             if a != b:
                 contracted.add_edge(a, b)
-        try:
-            found = nx.find_cycle(contracted)
-        except nx.NetworkXNoCycle:
-            return []
-        return [edge[0] for edge in found if isinstance(edge[0], int)]
+        knots = (k for k in nx.strongly_connected_components(contracted) if len(k) > 1)
+        edges = (nx.find_cycle(contracted.subgraph(knot)) for knot in knots)
+        return [[a for a, _ in circle if isinstance(a, int)] for circle in edges]
 
     def repaired(self, chosen: list[int]) -> list[int]:
         """``chosen`` without one occurrence of every circle."""
-        while circle := self.cycle(chosen):
-            worst = min(circle, key=lambda i: (self.hidden[i], i))
-            chosen = [i for i in chosen if i != worst]
-        counts = Counter(self.places[i].pattern for i in chosen)
+        while circles := self.circles(chosen):
+            worst = {min(circle, key=lambda i: (self.hidden[i], i)) for circle in circles}
+            chosen = [i for i in chosen if i not in worst]
         hidden: Counter[Pattern] = Counter()
         for i in chosen:
             hidden[self.places[i].pattern] += self.hidden[i]
-        paid = {p for p in counts if hidden[p] > len(p.kinds)}
+        paid = {p for p in hidden if hidden[p] > len(p.kinds)}
         return [i for i in chosen if self.places[i].pattern in paid]
 
     def cover(self, chosen: Sequence[int], bound: int) -> Cover:
@@ -228,12 +226,12 @@ def _solve(candidates: _Candidates, seconds: float, bound: int) -> tuple[list[in
             relaxed = False
             continue
         chosen = [i for i in range(len(places)) if result.x[i] > 0.5]
-        circle = candidates.cycle(chosen)
-        if not circle:
-            return chosen, bound
-        # not all of the circle at once; solved anew without that choice
-        rows.append(dict.fromkeys(circle, 1.0))
-        right.append(len(set(circle)) - 1)
+        circles = candidates.circles(chosen)
+        if not circles or time.monotonic() > deadline:
+            return candidates.repaired(chosen), bound
+        for circle in circles:  # not all of a circle at once; solved anew without that choice
+            rows.append(dict.fromkeys(circle, 1.0))
+            right.append(len(circle) - 1.0)
 
 
 def _packing_rows(

@@ -116,22 +116,46 @@ def test_cover__does_not_take_what_comes_first() -> None:
     assert best.gain == 6
 
 
+def entangled(units: int) -> DataflowGraph:
+    """Units of two convex sets {a, c, d} and {b, e, f}: a feeds c and d, b feeds e and f, d needs e
+    and f needs c. Only a and b can be hidden, each by its set, and the sets wait for each other.
+    """
+    operators = []
+    for i in range(units):
+        operators += [
+            make(f"a{i}", OpKind.MAXPOOL, ("x",)),
+            make(f"b{i}", OpKind.MAXPOOL, ("x",)),
+            make(f"c{i}", OpKind.CONV, (f"a{i}.out",)),
+            make(f"e{i}", OpKind.CONV, (f"b{i}.out",)),
+            make(f"d{i}", OpKind.CONCAT, (f"a{i}.out", f"e{i}.out")),
+            make(f"f{i}", OpKind.CONCAT, (f"b{i}.out", f"c{i}.out")),
+        ]
+    return build(operators, {f"{n}{i}.out" for i in range(units) for n in "cdef"})
+
+
 def test_cover__sets_that_need_each_other_are_not_chosen_together() -> None:
-    """{a, b} and {c, d} are convex, but a feeds c and d feeds b: neither could run first."""
-    operators = [
-        make("s", OpKind.MAXPOOL, ("x",), 3),
-        make("a", OpKind.CONV, ("s.out",)),
-        make("d", OpKind.CONV, ("s.out",)),
-        make("c", OpKind.CONCAT, ("a.out", "d.out")),
-        make("b", OpKind.CONCAT, ("d.out", "a.out")),
-    ]
-    graph = build(operators, {"b.out", "c.out"})
-    mined = discover(graph, 1, 1)
-    places = {frozenset(o.operators): o for m in mined for o in m.occurrences}
-    candidates = module._Candidates(graph, ())
-    candidates.places = [places[frozenset("ab")], places[frozenset("cd")]]
-    assert sorted(candidates.cycle([0, 1])) == [0, 1]
-    assert candidates.cycle([0]) == []
+    """One of the two sets in each of five units: five tensors hidden for a circuit of three."""
+    graph = entangled(5)
+    found = cover(graph, discover(graph, 1, max_operators=3))
+    assert (found.value, found.bound) == (2, 2)
+    assert can_run(graph, chosen(found))
+    units = [{name[-1] for name in o.operators} for o in chosen(found)]
+    assert sorted(units, key=min) == [{str(i)} for i in range(5)]
+
+
+@pytest.mark.parametrize("attribute", ["MOST_CANDIDATES", "seconds"])
+def test_cover__without_an_exact_search_has_a_true_bound(
+    attribute: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = entangled(6)
+    mined = discover(graph, 1, max_operators=3)
+    if attribute == "seconds":
+        found = cover(graph, mined, seconds=0)
+    else:
+        monkeypatch.setattr(module, attribute, 0)
+        found = cover(graph, mined)
+    assert can_run(graph, chosen(found))
+    assert found.value <= cover(graph, mined).value == 3 <= found.bound
 
 
 def test_cover__of_nothing() -> None:
