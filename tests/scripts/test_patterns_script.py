@@ -9,6 +9,9 @@ from pathlib import Path
 
 import networkx as nx
 import pytest
+from torch import nn
+
+from fragenv.models.export import export_onnx
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "patterns.py"
 
@@ -85,3 +88,15 @@ def test_script__refuses_a_depth_out_of_range_and_a_folder_that_cannot_be() -> N
     done = run("lenet", "--output", "/proc/nothing")
     assert done.returncode == 2 and "/proc/nothing" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_script__mines_what_no_chip_runs(tmp_path: Path) -> None:
+    """Attention from an ONNX file; --tasks asks for what a chip runs and refuses it."""
+    encoder = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+    network = nn.Sequential(encoder, encoder).eval()
+    export_onnx(network, (4, 16), tmp_path / "encoder.onnx")
+    done = run(str(tmp_path / "encoder.onnx"), "--max-depth", "4")
+    assert done.returncode == 0, done.stderr
+    assert "softmax" in done.stdout and "no better cover exists" in done.stdout
+    done = run(str(tmp_path / "encoder.onnx"), "--tasks")
+    assert done.returncode == 2 and "Error:" in done.stderr and "encoder.onnx" in done.stderr
