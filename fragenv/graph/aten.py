@@ -72,12 +72,20 @@ def flatten(item: Any) -> list[Any]:
     return [item]
 
 
-def _handles(*targets: str) -> Callable[[Handler], Handler]:
-    def register(handler: Handler) -> Handler:
-        HANDLERS.update(dict.fromkeys(targets, handler))
-        return handler
+def registers_in(handlers: dict[str, Handler]) -> Callable[..., Callable[[Handler], Handler]]:
+    """A decorator that enters a function into ``handlers`` under the names given to it."""
 
-    return register
+    def handles(*targets: str) -> Callable[[Handler], Handler]:
+        def register(handler: Handler) -> Handler:
+            handlers.update(dict.fromkeys(targets, handler))
+            return handler
+
+        return register
+
+    return handles
+
+
+_handles = registers_in(HANDLERS)
 
 
 def _shape_of(node: fx.Node) -> Shape:
@@ -257,15 +265,20 @@ def _reshape(scope: Scope, call: Call) -> Value:
 @_handles("permute", "transpose", "t")
 def _permute(scope: Scope, call: Call) -> Value:
     x = scope.value(call["self"])
-    order = list(range(len(x.shape) + 1))
-    if "dims" in str(call.node.target._schema):  # type: ignore[union-attr]
-        order = [axis % len(order) for axis in call["dims"]]
-    else:
-        a, b = (call["dim0"], call["dim1"]) if len(call.node.args) == 3 else (0, 1)
-        order[a], order[b] = order[b], order[a]
+    order = axes_order(call, len(x.shape) + 1)
     if order[0] != 0:
         raise RefusedError("moving the batch axis is not supported; frames must stay independent")
     return scope.builder.permute(x, [axis - 1 for axis in order[1:]])
+
+
+def axes_order(call: Call, rank: int) -> list[int]:
+    """The order of the axes after permute, transpose or t."""
+    if "dims" in str(call.node.target._schema):  # type: ignore[union-attr]
+        return [axis % rank for axis in call["dims"]]
+    order = list(range(rank))
+    a, b = (call["dim0"], call["dim1"]) if len(call.node.args) == 3 else (0, 1)
+    order[a], order[b] = order[b], order[a]
+    return order
 
 
 @_handles(

@@ -50,6 +50,9 @@ class GraphBuilder:
         RefusedError: the operator cannot run on the chip; the message says why and the way out.
     """
 
+    #: whether operators that no chip runs may stand in the graph
+    virtual = False
+
     def __init__(self) -> None:
         self._operators: list[Operator] = []
         self._tensors: dict[str, Tensor] = {}
@@ -119,16 +122,19 @@ class GraphBuilder:
         if not x.shape:
             raise RefusedError("a matrix product needs an input with features; add an axis to it")
         c, rows = x.shape[-1], prod(x.shape[:-1])
-        stored = self._tensors[x.tensor].shape
-        if rows > 1 and len(stored) == 3 and stored[0] > 1 and prod(stored[1:]) > 1:
-            raise RefusedError(
-                f"a matrix product over the columns of an image {stored} moves data, which the "
-                "chip cannot do; use a convolution, or flatten the image"
-            )
+        if rows > 1:
+            self._check_rows(self._tensors[x.tensor].shape)
         nest = LoopNest(k=features, c=c, p=rows, h=rows)
         shape = (features,) if rows == 1 else (rows, features)
         result = self._add_mac(name, OpKind.GEMM, nest, x, out, features * c, shape)
         return Value(result.tensor, (*x.shape[:-1], features))
+
+    def _check_rows(self, stored: Shape) -> None:
+        if len(stored) == 3 and stored[0] > 1 and prod(stored[1:]) > 1:
+            raise RefusedError(
+                f"a matrix product over the columns of an image {stored} moves data, which the "
+                "chip cannot do; use a convolution, or flatten the image"
+            )
 
     def scale(self, name: str, x: Value, out: str) -> Value:
         """Per-channel y = a*x + b: folded into the layer before it, or a 1x1 depthwise conv."""
@@ -278,7 +284,7 @@ class GraphBuilder:
                 raise RefusedError(f"input '{tensor}' is also an output; remove that output")
         graph = DataflowGraph(name, self._operators, self._tensors, self._inputs, names)
         graph = fold_scaling(graph, frozenset(self._scalings))
-        check_graph(graph)
+        check_graph(graph, self.virtual)
         return graph
 
     # -- helpers ---------------------------------------------------------------------------------

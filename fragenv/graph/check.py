@@ -6,14 +6,18 @@ from math import prod
 
 from fragenv.errors import ModelError
 from fragenv.graph.dataflow import DataflowGraph
-from fragenv.graph.operators import POOL_KINDS, LoopNest, Operator, OpKind
+from fragenv.graph.operators import HOST_KINDS, POOL_KINDS, LoopNest, Operator, OpKind
 
 
-def check_graph(graph: DataflowGraph) -> None:
-    """Verify what ``DataflowGraph`` itself does not: sizes, parameters, where a softmax stands.
+def check_graph(graph: DataflowGraph, virtual: bool = False) -> None:
+    """Verify what ``DataflowGraph`` itself does not: sizes, parameters, and that a chip runs every
+    operator but a softmax at the end, which the host does.
+
+    Args:
+        virtual: operators that no chip runs may stand anywhere.
 
     Raises:
-        ModelError: naming the first operator that contradicts its tensors.
+        ModelError: naming the first operator that contradicts its tensors, or that no chip runs.
     """
     for op in graph.operators:
         for rule, demand, bound in _sizes(graph, op):
@@ -21,9 +25,27 @@ def check_graph(graph: DataflowGraph) -> None:
                 raise ModelError(
                     graph.name, f"{rule}: the loops give {demand}, not {bound}", op.name, op.kind
                 )
+    if not virtual:
+        check_chip(graph)
+
+
+def check_chip(graph: DataflowGraph) -> None:
+    """Verify that a chip runs every operator but a softmax at the end.
+
+    Raises:
+        ModelError: naming the first operator that it does not run.
+    """
+    for op in graph.operators:
         if op.kind is OpKind.SOFTMAX and graph.consumers[op.output]:
             raise ModelError(
                 graph.name, "a softmax must end the graph; cut the model there", op.name, op.kind
+            )
+        if op.kind in HOST_KINDS and op.kind is not OpKind.SOFTMAX:
+            raise ModelError(
+                graph.name,
+                "no fragment runs this operator; graphs that hold it can be mined only",
+                op.name,
+                op.kind,
             )
 
 
@@ -39,6 +61,12 @@ def _sizes(graph: DataflowGraph, op: Operator) -> list[tuple[str, int, int]]:
             checks += [("weight bytes", weights, op.weight_bytes)]
             checks += [("bias bytes", 4 * nest.k, op.bias_bytes)]
             checks += [("input elements", image, size) for size in inputs]
+        case OpKind.MATMUL:
+            right = nest.c * (nest.k // nest.groups)
+            checks += [("left elements", nest.c * nest.p, inputs[0])]
+            checks += [("right elements", right, inputs[-1])]
+        case OpKind.MOVE:
+            checks += [("input elements", max(image, inputs[0]), inputs[0])]
         case OpKind.CONCAT:
             checks += [("input elements", image, sum(inputs))]
         case _:
@@ -53,7 +81,7 @@ def _sizes(graph: DataflowGraph, op: Operator) -> list[tuple[str, int, int]]:
 def _arity(op: Operator) -> int:
     if op.kind is OpKind.CONCAT:
         return len(op.inputs)
-    return 2 if op.kind is OpKind.ADD else 1
+    return 2 if op.kind in (OpKind.ADD, OpKind.MATMUL) else 1
 
 
 def _window_output(nest: LoopNest) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 import networkx as nx
 
 from fragenv.errors import ModelError
-from fragenv.graph.operators import Operator, OpKind
+from fragenv.graph.operators import HOST_KINDS, Operator
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,4 +135,4 @@ class DataflowGraph:
     @property
     def chip_operators(self) -> tuple[Operator, ...]:
         """The operators that the chip runs: all but a final softmax, which the host does."""
-        return tuple(op for op in self.operators if op.kind is not OpKind.SOFTMAX)
+        return tuple(op for op in self.operators if op.kind not in HOST_KINDS)

@@ -15,7 +15,9 @@ from fragenv.graph.onnx_float import HANDLERS as FLOAT_HANDLERS
 from fragenv.graph.onnx_padding import HANDLERS as PADDING_HANDLERS
 from fragenv.graph.onnx_quantised import HANDLERS as QUANTISED_HANDLERS
 from fragenv.graph.onnx_scope import DATA_INPUTS, Call, Handler, Scope
+from fragenv.graph.onnx_virtual import HANDLERS as VIRTUAL_HANDLERS
 from fragenv.graph.refused import RefusedError, unsupported
+from fragenv.graph.virtual import VirtualBuilder
 
 #: (domain, operator type) -> what imports it
 HANDLERS = {**FLOAT_HANDLERS, **PADDING_HANDLERS, **QUANTISED_HANDLERS}
@@ -30,7 +32,10 @@ class OnnxImport:
 
 
 def from_onnx(
-    path: str | Path, batch: int = 1, dims: Mapping[str, int] | None = None
+    path: str | Path,
+    batch: int = 1,
+    dims: Mapping[str, int] | None = None,
+    virtual: bool = False,
 ) -> DataflowGraph:
     """The dataflow graph of one frame of an ONNX file.
 
@@ -43,25 +48,33 @@ def from_onnx(
         batch: size of a dynamic batch axis while shapes are inferred. It matters only for files
             whose reshapes have a certain batch built in.
         dims: sizes for other dynamic axes, by their names in the file.
+        virtual: also take what no chip runs (attention, layer normalisation, transpositions): the
+            graph can be mined, not scheduled. Needs a batch of 1.
 
     Raises:
         ModelError: the file is damaged or holds something the chip cannot run; the message names
             file, node, operator and the way out.
     """
-    return import_onnx(path, batch, dims).graph
+    return import_onnx(path, batch, dims, virtual).graph
 
 
 def import_onnx(
-    path: str | Path, batch: int = 1, dims: Mapping[str, int] | None = None
+    path: str | Path,
+    batch: int = 1,
+    dims: Mapping[str, int] | None = None,
+    virtual: bool = False,
 ) -> OnnxImport:
     """``from_onnx`` with the names of scales, weights and biases; see there."""
     file = OnnxFile(path, batch, dims or {})
-    scope = Scope(file, GraphBuilder())
+    scope = Scope(file, VirtualBuilder() if virtual else GraphBuilder())
     for name, shape in file.inputs.items():
         scope.begin(name, shape)
-    needed = _needed(file)
+    if virtual and scope.batch > 1:
+        raise file.error(f"only a batch of 1 can be mined, the file has {scope.batch}")
+    needed = _needed(file, frozenset({"Split"} if virtual else ()))
     nodes = [node for node in file.nodes if not needed.isdisjoint(node.output)]
-    handlers = [_handler(file, node) for node in nodes]
+    known = VIRTUAL_HANDLERS if virtual else HANDLERS
+    handlers = [_handler(file, node, known) for node in nodes]
     for node, handler in zip(nodes, handlers, strict=True):
         _import_node(scope, node, handler)
     try:
@@ -72,9 +85,11 @@ def import_onnx(
     return OnnxImport(graph, scope)
 
 
-def _handler(file: OnnxFile, node: onnx.NodeProto) -> Handler:
+def _handler(
+    file: OnnxFile, node: onnx.NodeProto, known: Mapping[tuple[str, str], Handler]
+) -> Handler:
     domain = "" if node.domain == "ai.onnx" else node.domain
-    handler = HANDLERS.get((domain, node.op_type))
+    handler = known.get((domain, node.op_type))
     if handler is None:
         where = f" (in domain '{domain}')" if domain else ""
         raise file.error(unsupported(node.op_type) + where, node)
@@ -95,8 +110,9 @@ def _reason(error: Exception) -> str:
     return f"the node is malformed ({error}); check the file with onnx.checker"
 
 
-def _needed(file: OnnxFile) -> set[str]:
-    """Values that the outputs depend on through data, not through shapes."""
+def _needed(file: OnnxFile, several: frozenset[str]) -> set[str]:
+    """Values that the outputs depend on through data, not through shapes. Only operators of the
+    types ``several`` may have more than one output."""
     needed: set[str] = set()
     queue = list(file.outputs)
     while queue:
@@ -109,6 +125,6 @@ def _needed(file: OnnxFile) -> set[str]:
             queue += [n for n in node.input[: DATA_INPUTS.get(node.op_type)] if n]
     for node in file.nodes:
         extra = [name for name in node.output[1:] if name in needed]
-        if extra and node_name(node):
+        if extra and node_name(node) and node.op_type not in several:
             raise file.error(f"its output '{extra[0]}' is not supported; use the first only", node)
     return needed

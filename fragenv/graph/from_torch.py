@@ -13,15 +13,20 @@ import torch
 from torch import fx, nn
 
 from fragenv.errors import ModelError
+from fragenv.graph import aten_virtual
 from fragenv.graph.aten import HANDLERS, Call, flatten, local_response_norm
 from fragenv.graph.builder import GraphBuilder, Shape, Value
 from fragenv.graph.dataflow import DataflowGraph
 from fragenv.graph.quiet import quiet_logging
 from fragenv.graph.refused import RefusedError, unsupported
+from fragenv.graph.virtual import VirtualBuilder
 
 
 def from_torch(
-    module: nn.Module, input_shape: Shape = (3, 224, 224), name: str | None = None
+    module: nn.Module,
+    input_shape: Shape = (3, 224, 224),
+    name: str | None = None,
+    virtual: bool = False,
 ) -> DataflowGraph:
     """The dataflow graph of ``module`` in evaluation mode for one frame of ``input_shape``.
 
@@ -32,12 +37,15 @@ def from_torch(
         module: any exportable module with one input (N, *input_shape); its weights are not read.
         input_shape: (channels, rows, columns) or (features,), without the batch.
         name: the graph's name; the class name by default.
+        virtual: also take what no chip runs (attention, layer normalisation, transpositions): the
+            graph can be mined, not scheduled.
 
     Raises:
         ModelError: the module cannot be exported, or holds an operator the chip does not have.
     """
     name = name or type(module).__name__
-    return _Importer(name, module).run(_export(name, module, input_shape), input_shape)
+    program = _export(name, module, input_shape)
+    return _Importer(name, module, virtual).run(program, input_shape)
 
 
 def _export(name: str, module: nn.Module, input_shape: Shape) -> torch.export.ExportedProgram:
@@ -64,9 +72,10 @@ T = TypeVar("T")
 
 
 class _Importer:
-    def __init__(self, name: str, module: nn.Module) -> None:
+    def __init__(self, name: str, module: nn.Module, virtual: bool) -> None:
         self.name, self.module = name, module
-        self.builder = GraphBuilder()
+        self.builder = VirtualBuilder() if virtual else GraphBuilder()
+        self.handlers = aten_virtual.HANDLERS if virtual else HANDLERS
         self._values: dict[fx.Node, Value] = {}
 
     def run(self, program: torch.export.ExportedProgram, input_shape: Shape) -> DataflowGraph:
@@ -91,7 +100,11 @@ class _Importer:
             return
         target = str(node.target).removeprefix("aten.")
         kind = target.split(".")[0]
-        handler = HANDLERS.get(kind.rstrip("_"))
+        if self.builder.virtual and aten_virtual.is_part(node):
+            part = self._refuse(node, aten_virtual.take_part, self, node, owners[node])
+            self._values[node] = part
+            return
+        handler = self.handlers.get(kind.rstrip("_"))
         if _module_type(node).endswith(".LocalResponseNorm"):
             handler, kind = local_response_norm, "lrn"
         if handler is None:

@@ -17,7 +17,7 @@ from fragenv.graph.windows import Window, same_padding, widened
 DATA_INPUTS = dict.fromkeys(
     (
         *("Reshape", "Squeeze", "Unsqueeze", "Clip", "ReduceMean", "Dropout", "Pad"),
-        *("QuantizeLinear", "DequantizeLinear"),
+        *("QuantizeLinear", "DequantizeLinear", "Gather", "Slice", "Split"),
     ),
     1,
 )

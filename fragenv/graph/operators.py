@@ -7,7 +7,13 @@ from enum import StrEnum
 
 
 class OpKind(StrEnum):
-    """What an operator computes. ``SOFTMAX`` runs on the host and may only end a graph."""
+    """What an operator computes.
+
+    ``SOFTMAX`` runs on the host and may only end a graph that a chip runs. The kinds after it are
+    for graphs that are mined, not scheduled (``virtual`` imports): a product of two activations,
+    a layer normalisation, a smooth activation, constants of any shape added or multiplied, and
+    what copies elements to other places.
+    """
 
     CONV = "conv"
     GEMM = "gemm"
@@ -20,10 +26,19 @@ class OpKind(StrEnum):
     CONCAT = "concat"
     LRN = "lrn"
     SOFTMAX = "softmax"
+    MATMUL = "matmul"
+    NORM = "norm"
+    GELU = "gelu"
+    AFFINE = "affine"
+    MOVE = "move"
 
 
 #: operators that multiply and accumulate; the critical-path depth of a pattern counts these
-MAC_KINDS = frozenset({OpKind.CONV, OpKind.GEMM})
+MAC_KINDS = frozenset({OpKind.CONV, OpKind.GEMM, OpKind.MATMUL})
+#: operators that no fragment runs
+HOST_KINDS = frozenset(
+    {OpKind.SOFTMAX, OpKind.MATMUL, OpKind.NORM, OpKind.GELU, OpKind.AFFINE, OpKind.MOVE}
+)
 #: operators that change values one by one and need no buffer
 ACTIVATION_KINDS = frozenset({OpKind.RELU, OpKind.CLIP})
 #: operators that slide a window over space without weights

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 from fragenv.errors import FragenvError
 from fragenv.graph.dataflow import DataflowGraph
-from fragenv.graph.operators import ACTIVATION_KINDS, MAC_KINDS, POOL_KINDS, Operator, OpKind
+from fragenv.graph.operators import MAC_KINDS, POOL_KINDS, Operator, OpKind
 from fragenv.patterns.canonical import Edge, PatternIndex
+from fragenv.patterns.clusters import activation_clusters
 from fragenv.patterns.pattern import Occurrence, Pattern, label
 
 #: operators per pattern and level of depth, unless the caller says otherwise
@@ -73,7 +74,7 @@ def mine(
         pattern, parts = index.classify(
             tuple(op.kind for op in operators),
             tuple(labels[op.name] for op in operators),
-            _edges(operators),
+            internal_edges(operators),
         )
         names = tuple(operators[i].name for i in parts)
         found.setdefault(pattern, []).append(Occurrence(pattern, names))
@@ -81,7 +82,7 @@ def mine(
     return tuple(sorted(mined, key=lambda m: (-m.gain, m.pattern.key)))
 
 
-def _edges(operators: list[Operator]) -> tuple[Edge, ...]:
+def internal_edges(operators: list[Operator]) -> tuple[Edge, ...]:
     producer = {op.output: i for i, op in enumerate(operators)}
     return tuple(
         sorted(
@@ -104,7 +105,7 @@ class _Cones:
         self.max_depth, self.max_operators = max_depth, max_operators
         #: parallel multipliers are for deeper patterns: at depth 1 a fragment has one array
         self.max_macs = 1 if max_depth == 1 else max_operators
-        self.clusters = _clusters(graph)
+        self.clusters = activation_clusters(graph, graph.chip_operators)
         self.kinds = [cluster[0].kind for cluster in self.clusters]
         home = {op.name: i for i, cluster in enumerate(self.clusters) for op in cluster}
         #: by cluster: clusters that may join it from behind, and all that must be inside before
@@ -174,18 +175,3 @@ def _stage(kind: OpKind) -> str:
     if kind in MAC_KINDS:
         return "mac"
     return "pool" if kind in POOL_KINDS else kind.value
-
-
-def _clusters(graph: DataflowGraph) -> list[list[Operator]]:
-    """Chip operators with the activations that cannot be told apart from them, topologically."""
-    clusters: dict[str, list[Operator]] = {}
-    for op in graph.chip_operators:
-        producer = graph.producer.get(op.inputs[0], "")
-        alone = graph.consumers[op.inputs[0]] == (op.name,) and op.inputs[0] not in graph.outputs
-        home = clusters.get(producer)
-        if op.kind in ACTIVATION_KINDS and alone and home and home[0].kind is not OpKind.CONCAT:
-            home.append(op)
-            clusters[op.name] = home
-        else:
-            clusters[op.name] = [op]
-    return [ops for name, ops in clusters.items() if ops[0].name == name]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fragenv.errors import FragenvError, InfeasibleError, Violation
+from fragenv.graph.check import check_chip
 from fragenv.graph.dataflow import DataflowGraph
 from fragenv.graph.operators import Operator, OpKind
 from fragenv.hardware.chip import DEFAULT_CHIP, Chip, load_chip
@@ -57,7 +58,7 @@ class Problem:
 
     Raises:
         InfeasibleError: an operator fits no fragment of the chip, or no tiling fits the buffer.
-        FragenvError: batch or depth out of range.
+        FragenvError: batch or depth out of range, or an operator that no chip runs.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Problem:
                 f"max_depth must be 1, got {max_depth}: fragments hold one "
                 "multiply-accumulate stage"
             )
+        check_chip(graph)
         self.graph, self.chip, self.batch, self.max_depth = graph, load_chip(chip), batch, max_depth
         self.port = Port(self.chip.dram_bytes_per_cycle, self.chip.dram_latency_cycles)
         self.operators: tuple[Operator, ...] = tuple(

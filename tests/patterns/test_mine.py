@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fragenv.errors import FragenvError
 from fragenv.graph.dataflow import DataflowGraph, Tensor
-from fragenv.graph.operators import LoopNest, Operator, OpKind
+from fragenv.graph.operators import HOST_KINDS, LoopNest, Operator, OpKind
 from fragenv.patterns.mine import mine
 from fragenv.patterns.pattern import external_inputs, label, mac_operator, output_tensor
 
@@ -24,7 +24,7 @@ ACTIVATIONS = {OpKind.RELU, OpKind.CLIP}
 KINDS = [
     *[OpKind.ADD] * 6,
     *[OpKind.CONV, OpKind.RELU, OpKind.MAXPOOL] * 3,
-    *[k for k in OpKind if k is not OpKind.SOFTMAX],
+    *[k for k in OpKind if k not in HOST_KINDS],
 ]
 
 
