@@ -1,7 +1,5 @@
 """Quantised files: the numbers read from them reproduce ONNX Runtime's results."""
 
-import warnings
-
 import numpy as np
 import onnx
 import onnxruntime
@@ -13,7 +11,6 @@ from torch import nn
 from fragenv.errors import ModelError
 from fragenv.graph import OpKind
 from fragenv.graph.from_onnx import from_onnx
-from fragenv.graph.quiet import quiet_logging
 from fragenv.models import zoo
 from fragenv.models.common_scales import common_ranges
 from fragenv.models.export import export_onnx
@@ -359,54 +356,3 @@ def test_load_parameters__uint8_tensors_are_shifted_by_128(files):
     found = load_parameters(path, graph).tensors[graph.inputs[0]]
     assert found.zero_point == int(stored[first.input[2]]) - 128
     assert found.scale == float(stored[first.input[1]])
-
-
-# -- forms that the quantiser does not know --------------------------------------------------------
-
-
-def test_quantise__folds_the_factors_of_a_gemm(tmp_path, calibration):
-    rng = np.random.default_rng(1)
-    weight = rng.normal(size=(432, 5)).astype(np.float32)
-    bias = rng.normal(size=(1, 5)).astype(np.float32) * 20
-    flat = onnx.helper.make_node("Flatten", ["x"], ["f"])
-    gemm = onnx.helper.make_node("Gemm", ["f", "w", "b"], ["y"], "fc", alpha=0.5, beta=3.0)
-    graph = onnx.helper.make_graph(
-        [flat, gemm],
-        "scaled",
-        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, (1, *SHAPE))],
-        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, (1, 5))],
-        [onnx.numpy_helper.from_array(weight, "w"), onnx.numpy_helper.from_array(bias, "b")],
-    )
-    opsets = [onnx.helper.make_opsetid("", 17)]
-    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9)
-    onnx.save(model, tmp_path / "float.onnx")
-    quantise_onnx(tmp_path / "float.onnx", calibration, tmp_path / "int8.onnx")
-    graph = from_onnx(tmp_path / "int8.onnx")
-    numbers = load_parameters(tmp_path / "int8.onnx", graph)
-    mac = numbers.macs["fc"]
-    unit = numbers.tensors[graph.operators[-1].inputs[0]].scale * mac.scale
-    np.testing.assert_allclose(mac.bias * unit, 3 * bias.ravel(), atol=unit.max())
-    codes = execute(graph, numbers, calibration[0])[graph.outputs[0]]
-    scale = numbers.tensors[graph.outputs[0]]
-    want = run(tmp_path / "float.onnx", calibration[:1])[0]
-    found = scale.scale * (codes.ravel() - scale.zero_point)
-    assert np.abs(found - want).max() < 0.02 * np.abs(want).max()
-
-
-def test_quantise__a_normalisation_in_pieces_becomes_one_operator(tmp_path, calibration):
-    module = nn.Sequential(nn.Conv2d(3, 8, 1), nn.LocalResponseNorm(5, 0.5, 0.75, 1.0))
-    with warnings.catch_warnings(), quiet_logging():
-        warnings.simplefilter("ignore")  # PyTorch's exporter warns of its own helpers
-        torch.onnx.export(
-            module.eval(),
-            (torch.zeros(1, *SHAPE),),
-            str(tmp_path / "float.onnx"),
-            dynamo=True,
-            verbose=False,
-        )
-    quantise_onnx(tmp_path / "float.onnx", calibration, tmp_path / "int8.onnx")
-    graph = from_onnx(tmp_path / "int8.onnx")
-    assert [op.kind for op in graph.operators] == [OpKind.CONV, OpKind.LRN]
-    found = load_parameters(tmp_path / "int8.onnx", graph).tensors[graph.outputs[0]]
-    most = max(np.abs(y).max() for y in run(tmp_path / "float.onnx", calibration))
-    assert most / 140 < found.scale < most / 100
