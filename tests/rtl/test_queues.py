@@ -69,7 +69,7 @@ def test_port__keeps_accesses_in_order_and_decodes_them() -> None:
     offered: tuple[int, int, int] | None = None
     moved = 0
     for cycle in range(4000):
-        haste = rng.choice([0.2, 0.9]) if cycle % 50 == 0 else haste  # noqa: F821
+        haste = 0.8 if cycle // 50 % 2 else 0.3  # fuller and emptier by turns
         if offered is None and rng.random() < haste:
             count = int(rng.integers(1, 9))
             address = int(rng.integers(0, 8 * rows - count))
@@ -84,13 +84,10 @@ def test_port__keeps_accesses_in_order_and_decodes_them() -> None:
         assert cell.get("ready_o") == int(len(inside) < 2)
         if inside:
             address, count, more = inside[0]
+            want = _banks(address, count, rows, banks, page_rows)
             names = ("offset_o", "first_o", "second_o", "first_index_o", "second_index_o")
-            found, want = (
-                [cell.get(n) for n in names],
-                _banks(address, count, rows, banks, page_rows),
-            )
-            crosses = want[2] != 0
-            assert tuple(found[: 5 if crosses else 4]) == want[: 5 if crosses else 4]
+            known = 5 if want[2] else 4  # the index of a row that is touched
+            assert tuple(cell.get(name) for name in names)[:known] == want[:known]
             assert (cell.get("bytes_o"), cell.get("more_o")) == (count, more)
         takes = offered is not None and len(inside) < 2
         if grant and inside:
@@ -99,7 +96,7 @@ def test_port__keeps_accesses_in_order_and_decodes_them() -> None:
             inside.append(offered)
             offered, moved = None, moved + 1
         cell.tick()
-    assert moved > 1000
+    assert moved > 800
 
 
 class Fetch:
@@ -288,11 +285,9 @@ def test_widths__of_all_groups(lanes: int) -> None:
             assert cell.get("last_o") == int(last)
             ends = start + width >= first and (start + width - first) % size == 0
             assert cell.get("conv_end_o") == int(ends and not last)
-            cell.set(load_i=0, step_i=int(rng.integers(0, 2)))
-            while not cell.get("clk_i") and rng.random() < 0.3:
-                cell.set(step_i=0)
+            cell.set(load_i=0, step_i=0)
+            while rng.random() < 0.3:
                 cell.tick()
                 assert cell.get("width_o") == width
             cell.set(step_i=1)
             cell.tick()
-            cell.set(step_i=0)
