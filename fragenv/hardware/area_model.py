@@ -36,8 +36,7 @@ class AreaModelError(FragenvError):
     """There are no coefficients for a family."""
 
 
-@lru_cache(maxsize=1 << 16)
-def area_of(lanes_in: int, lanes_out: int, stages: tuple[str, ...], family: str) -> Resources:
+def area_of(lanes_in: int, lanes_out: int, stages: Iterable[str], family: str) -> Resources:
     """What a fragment takes.
 
     Args:
@@ -138,7 +137,7 @@ def predict(coefficients: Coefficients, features: Mapping[str, float]) -> Resour
 
 
 @lru_cache(maxsize=1)
-def families() -> dict[str, dict[str, Coefficients]]:
+def _families() -> dict[str, dict[str, Coefficients]]:
     path = files("fragenv.hardware") / "area_model.json"
     if not path.is_file():
         return {}
@@ -148,9 +147,9 @@ def families() -> dict[str, dict[str, Coefficients]]:
 
 
 def _model(family: str) -> dict[str, Coefficients]:
-    found = families().get(family)
+    found = _families().get(family)
     if found is None:
-        known = ", ".join(families()) or "none"
+        known = ", ".join(_families()) or "none"
         raise AreaModelError(
             f"no area model for family '{family}'; known are {known}; scripts/fit_area.py fits one"
         )
