@@ -188,8 +188,9 @@ class User:
                 blocks.append(_described(cell.get("block_o")))
                 self.in_use += blocks[-1].group_end
             ports.tick()
-            quiet = quiet + 1 if cell.get("idle_o") and not self.rows and not self.in_use else 0
-            if quiet > LATENCY:  # nothing is on its way either
+            busy = self.rows or self.in_use or reader.coming or reader.waiting
+            quiet = quiet + 1 if cell.get("idle_o") and not busy else 0
+            if quiet > LATENCY:
                 break
         data = iter(weights)
         rows = [Row(False, odd, next(data) if real else None) for odd, real in kinds]

@@ -42,7 +42,8 @@ def _banks(address: int, count: int, rows: int, banks: int, page_rows: int) -> t
     return address % 8, first, second if crosses else 0, first_index, second_index
 
 
-def test_port__keeps_accesses_in_order_and_decodes_them() -> None:
+@pytest.mark.parametrize("keeps", [0, 1])
+def test_port__gives_accesses_in_order_decoded(keeps: int) -> None:
     banks, page_rows, pages = 4, 4, 3
     rows = 2 * banks * page_rows + 6
     cell = Cell(
@@ -52,7 +53,7 @@ def test_port__keeps_accesses_in_order_and_decodes_them() -> None:
             **{"address_i": 32, "bytes_i": 16, "more_i": 20},
         },
         {
-            **dict.fromkeys(("ready_o", "valid_o", "idle_o"), 1),
+            **dict.fromkeys(("ready_o", "valid_o", "idle_o", "follows_o"), 1),
             **{"offset_o": 3, "first_o": banks, "second_o": banks, "first_index_o": 4},
             **{"second_index_o": 4, "bytes_o": 16, "more_o": 20},
         },
@@ -62,41 +63,56 @@ def test_port__keeps_accesses_in_order_and_decodes_them() -> None:
         Pages=pages,
         Complete=0,
         IndexBits=4,
+        Keeps=keeps,
         MoreBits=20,
     )
     rng = np.random.default_rng(0)
     inside: deque[tuple[int, int, int]] = deque()
     offered: tuple[int, int, int] | None = None
-    moved = 0
+    moved = followed = address = 0
+    last_row, left = -1, -1  # the last row of the access that left last, and when
+    came = -1  # when the access that is out came
     for cycle in range(4000):
         haste = 0.8 if cycle // 50 % 2 else 0.3  # fuller and emptier by turns
         if offered is None and rng.random() < haste:
             count = int(rng.integers(1, 9))
-            address = int(rng.integers(0, 8 * rows - count))
+            near = bool(rng.random() < 0.5)  # streams go on where they were
+            address = address + count if near else int(rng.integers(0, 8 * rows))
+            address = min(address, 8 * rows - count)
             offered = (address, count, int(rng.integers(0, 2**20)))
         grant = int(rng.random() < 1.1 - haste)
-        address, count, more = offered or (1, 1, 1)
-        cell.set(valid_i=int(offered is not None), address_i=address, bytes_i=count, more_i=more)
+        cell.set(valid_i=int(offered is not None))
+        if offered is not None:
+            cell.set(address_i=offered[0], bytes_i=offered[1], more_i=offered[2])
         cell.set(grant_i=grant)
         cell.settle()
         assert cell.get("idle_o") == int(not inside)
         assert cell.get("valid_o") == int(bool(inside))
         assert cell.get("ready_o") == int(len(inside) < 2)
         if inside:
-            address, count, more = inside[0]
-            want = _banks(address, count, rows, banks, page_rows)
+            start, count, more = inside[0]
+            want = _banks(start, count, rows, banks, page_rows)
+            follows = keeps and came == left and start // 8 == last_row
+            assert cell.get("follows_o") == int(follows)
+            if follows:
+                want = (want[0], 0, *want[2:])
+                followed += 1
             names = ("offset_o", "first_o", "second_o", "first_index_o", "second_index_o")
             known = 5 if want[2] else 4  # the index of a row that is touched
             assert tuple(cell.get(name) for name in names)[:known] == want[:known]
             assert (cell.get("bytes_o"), cell.get("more_o")) == (count, more)
         takes = offered is not None and len(inside) < 2
         if grant and inside:
-            inside.popleft()
+            start, count, _ = inside.popleft()
+            last_row, left = (start + count - 1) // 8, cycle
         if takes:
             inside.append(offered)
             offered, moved = None, moved + 1
+        if (len(inside) == 1 and (takes or left == cycle)) or (left == cycle and inside):
+            came = cycle
         cell.tick()
     assert moved > 800
+    assert (followed > 50) == bool(keeps)
 
 
 class Fetch:

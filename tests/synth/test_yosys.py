@@ -70,7 +70,6 @@ def test_cell__has_what_is_below_it_alone() -> None:
         "fe_dma.sv",
         "fe_dma_record.svh",
         "fe_fifo.sv",
-        "fe_latencies.svh",
         "fe_pieces.sv",
     }
 

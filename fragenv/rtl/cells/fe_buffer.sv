@@ -8,7 +8,8 @@
 //             others, none starves. Data of a read come with read_data_valid_o, for one cycle, in order.
 // Latency   : data come BufferLatency cycles after the access moves, later where it waits; those beyond
 //             the bytes asked for are undefined. At most BufferFlight reads of a port are under way.
-//             A read sees the writes of a port that was idle (write_idle_o) when the read moved.
+//             A read sees the writes of a port that was idle (write_idle_o) before the read moved. Of a read
+//             that follows another one at once, a row that both touch is read once.
 // Throughput: 1 access per port and cycle where banks differ.
 // Reset     : synchronous, active low; contents are undefined at power-up.
 // Does not  : order writes to one byte: the memory map gives each writer its own place.
@@ -87,13 +88,14 @@ module fe_buffer #(
     // verilator lint_on UNUSEDSIGNAL
     logic [OffsetBits-1:0] offset, row_offset, offset_q;
     logic [Banks-1:0]      row_first, row_second;    // banks whose rows come now
+    logic                  follows, row_follows;     // the first row was the last one of the read before
     logic [4:0]            under_way_q;
-    logic [RowBits-1:0]    lanes, met, met_q;
+    logic [RowBits-1:0]    lanes, first, second, met, met_q, kept_q;
     logic [8*Width-1:0]    data_q;
 
     fe_port #(
       .RowBytes(RowBytes), .Banks(Banks), .PageRows(PageRows), .Pages(Pages), .Complete(Rest == 0),
-      .IndexBits(IndexBits)
+      .IndexBits(IndexBits), .Keeps(1'b1)
     ) u_port (
       .clk_i          (clk_i),
       .rst_ni         (rst_ni),
@@ -109,33 +111,37 @@ module fe_buffer #(
       .second_o       (r_second[Banks*p+:Banks]),
       .first_index_o  (r_first_index[IndexBits*p+:IndexBits]),
       .second_index_o (r_second_index[IndexBits*p+:IndexBits]),
+      .follows_o      (follows),
       .bytes_o        (bytes),
       .more_o         (more),
       .idle_o         (idle)
     );
 
     // from the grant: a register before the bank, the bank, a register behind it
-    fe_delay #(.Bits(2 * Banks + OffsetBits), .Steps(3)) u_row (
+    fe_delay #(.Bits(2 * Banks + OffsetBits + 1), .Steps(3)) u_row (
       .clk_i   (clk_i),
-      .value_i ({r_first[Banks*p+:Banks], r_second[Banks*p+:Banks], offset}),
-      .value_o ({row_first, row_second, row_offset})
+      .value_i ({r_first[Banks*p+:Banks], r_second[Banks*p+:Banks], offset, follows}),
+      .value_o ({row_first, row_second, row_offset, row_follows})
     );
 
     // ---- cycle 4: lanes from the offset on come from the first row, the others from the next ----
     assign lanes = {RowBits{1'b1}} << {row_offset, 3'b000};
 
     always_comb begin
-      met = '0;
+      first  = row_follows ? kept_q : '0;
+      second = '0;
       for (int b = 0; b < Banks; b++) begin
-        if (row_first[b])  met = met | (rows_q[RowBits*b+:RowBits] & lanes);
-        if (row_second[b]) met = met | (rows_q[RowBits*b+:RowBits] & ~lanes);
+        if (row_first[b])  first  = first | rows_q[RowBits*b+:RowBits];
+        if (row_second[b]) second = second | rows_q[RowBits*b+:RowBits];
       end
+      met = (first & lanes) | (second & ~lanes);
     end
 
     // ---- cycle 5: the first byte moves to lane 0 ----
     always_ff @(posedge clk_i) begin
       offset_q <= row_offset;
       met_q    <= met;
+      if (under_way_q[2]) kept_q <= row_second == '0 ? first : second;
       data_q   <= (8*Width)'({met_q, met_q} >> {offset_q, 3'b000});
       under_way_q <= rst_ni ? {under_way_q[3:0], r_valid[p] && r_grant[p]} : '0;
     end
@@ -169,6 +175,7 @@ module fe_buffer #(
     logic [OffsetBits-1:0] offset, offset_q;
     // verilator lint_off UNUSEDSIGNAL
     logic [15:0]           count;                    // a row at most
+    logic                  follows;
     // verilator lint_on UNUSEDSIGNAL
     logic [RowBytes-1:0]   bytes;                    // one bit per byte
     logic [8*Width-1:0]    data, data_q;
@@ -192,6 +199,7 @@ module fe_buffer #(
       .second_o       (w_second[Banks*p+:Banks]),
       .first_index_o  (w_first_index[IndexBits*p+:IndexBits]),
       .second_index_o (w_second_index[IndexBits*p+:IndexBits]),
+      .follows_o      (follows),
       .bytes_o        (count),
       .more_o         (data),
       .idle_o         (write_idle_o[p])

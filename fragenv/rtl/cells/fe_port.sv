@@ -2,6 +2,8 @@
 //
 // In        : valid_i, ready_o; address_i, bytes_i and what else belongs to the access (more_i).
 // Out       : valid_o with the access's banks (fe_bank_address) and more_o; it leaves where grant_i is 1.
+//             follows_o: its first row is the last one of the access that left in the cycle before it came; with
+//             Keeps, first_o is 0 then, because the user has that row.
 // Latency   : 1 cycle.  Throughput: 1 access per cycle. ready_o is a register: a second access may wait.
 // Reset     : synchronous, active low.
 // Does not  : change the order of accesses.
@@ -13,6 +15,7 @@ module fe_port #(
   parameter int Pages     = 1,
   parameter bit Complete  = 1'b0,
   parameter int IndexBits = 9,
+  parameter bit Keeps     = 1'b0,
   parameter int MoreBits  = 1
 ) (
   input  wire                         clk_i,
@@ -29,13 +32,15 @@ module fe_port #(
   output logic [Banks-1:0]            second_o,
   output logic [IndexBits-1:0]        first_index_o,
   output logic [IndexBits-1:0]        second_index_o,
+  output logic                        follows_o,
   output logic [15:0]                 bytes_o,
   output logic [MoreBits-1:0]         more_o,
   output logic                        idle_o         // no access waits
 );
   localparam int OffsetBits = $clog2(RowBytes);
 
-  logic                  waits_q, free;
+  logic                  waits_q, free, follows;
+  logic [31-OffsetBits:0] row, last_row_q;       // rows of the buffer; the last one of the access that is out
   logic [31:0]           address_q, address;
   logic [15:0]           bytes_q, bytes;
   logic [MoreBits-1:0]   more_q;
@@ -48,6 +53,8 @@ module fe_port #(
   assign free    = !valid_o || grant_i;
   assign address = waits_q ? address_q : address_i;
   assign bytes   = waits_q ? bytes_q : bytes_i;
+  assign row     = address[31:OffsetBits];
+  assign follows = Keeps && valid_o && grant_i && row == last_row_q;
 
   fe_bank_address #(
     .RowBytes(RowBytes), .Banks(Banks), .PageRows(PageRows), .Pages(Pages), .Complete(Complete),
@@ -74,7 +81,9 @@ module fe_port #(
   always_ff @(posedge clk_i) begin
     if (!waits_q) {address_q, bytes_q, more_q} <= {address_i, bytes_i, more_i};
     if (free) begin
-      {offset_o, first_o, second_o}   <= {offset, first, second};
+      {offset_o, second_o, follows_o} <= {offset, second, follows};
+      first_o                         <= follows ? '0 : first;
+      last_row_q                      <= second == '0 ? row : row + 1'b1;
       {first_index_o, second_index_o} <= {first_index, second_index};
       bytes_o                         <= bytes;
       more_o                          <= waits_q ? more_q : more_i;

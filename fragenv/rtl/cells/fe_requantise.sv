@@ -40,13 +40,9 @@ module fe_requantise #(
     logic        [23:0] multiplier_q;
     logic        [5:0]  shift_q, shift_q2, shift_q3;
     logic        [2:0]  shift_q4;
-    // 2: products of parts that fit a multiplier of 18 x 18 bits each, the sum's upper 16 or lower 16 bits
-    // times the multiplier's upper 7 or lower 17; 3: their sum
-    logic signed [22:0] high_high_q;
-    logic signed [32:0] high_low_q;
-    logic        [22:0] low_high_q;
-    logic        [32:0] low_low_q;
-    logic signed [34:0] middle;
+    // 2: products of the halves, which fit the multipliers of FPGAs; 3: their sum
+    logic signed [39:0] upper_q;
+    logic        [39:0] lower_q;
     logic signed [55:0] product_q;
     // 4, 5: twice the quotient, so that its last bit is the first after the point, within 19 bits: what
     // does not fit is beyond the limits whatever the zero point is. Each step of the shift drops the bits
@@ -64,7 +60,6 @@ module fe_requantise #(
     logic signed [18:0] moved_q;
     logic        [7:0]  limited;
 
-    assign middle  = 35'(high_low_q) + $signed(35'({low_high_q, 1'b0}));
     assign doubled = {product_q, 1'b0};
     for (genvar k = 0; k < 8; k++) begin : gen_eight
       if (25 + 8 * k < 56) begin : gen_some
@@ -96,14 +91,12 @@ module fe_requantise #(
         shift_q      <= constants_i[64*i+56+:6];
       end
       if (valid_q[0]) begin
-        high_high_q <= 23'($signed(biased_q[31:16])) * 23'($signed({1'b0, multiplier_q[23:17]}));
-        high_low_q  <= 33'($signed(biased_q[31:16])) * 33'($signed({1'b0, multiplier_q[16:0]}));
-        low_high_q  <= 23'(biased_q[15:0]) * 23'(multiplier_q[23:17]);
-        low_low_q   <= 33'(biased_q[15:0]) * 33'(multiplier_q[16:0]);
-        shift_q2    <= shift_q;
+        upper_q  <= 40'($signed(biased_q[31:16]) * $signed({1'b0, multiplier_q}));
+        lower_q  <= 40'(biased_q[15:0]) * 40'(multiplier_q);
+        shift_q2 <= shift_q;
       end
       if (valid_q[1]) begin
-        product_q <= $signed({high_high_q, low_low_q}) + (56'(middle) <<< 16);
+        product_q <= (56'(upper_q) <<< 16) + 56'($signed({1'b0, lower_q}));
         shift_q3  <= shift_q2;
       end
       if (valid_q[2]) begin
