@@ -22,8 +22,8 @@ from fragenv.verify.run import VerifyError, lint_emission, read_manifest
 pytestmark = pytest.mark.rtl
 ROOT = Path(__file__).parents[2]
 
-#: cycles in which accesses to the small buffer meet in a bank, as a share of all
-MEETING = 0.04
+#: cycles in which accesses to the buffer meet in a bank, as a share of all
+MEETING = 0.01
 
 
 @pytest.fixture(scope="module")
