@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 
 from fragenv.errors import FragenvError
 from fragenv.graph.dataflow import DataflowGraph
+from fragenv.graph.labels import short_name
 from fragenv.patterns.cover import Cover
 from fragenv.patterns.export import color_of
 from fragenv.patterns.pattern import label
@@ -61,7 +62,7 @@ def pattern_figure(graph: DataflowGraph, cover: Cover) -> Figure:
         axis.text(
             x,
             y,
-            f"{text}\n{_short(name)}",
+            f"{text}\n{short_name(name, _NAME_LENGTH)}",
             ha="center",
             va="center",
             fontsize=5.5,
@@ -94,11 +95,6 @@ def _legend(index: int, cover: Cover) -> str:
     name = mined.pattern.name
     short = name if len(name) <= _LEGEND_LENGTH else f"{name[: _LEGEND_LENGTH - 3]}..."
     return f"{len(mined.occurrences)} x {short}"
-
-
-def _short(name: str) -> str:
-    clean = "".join(c if c.isprintable() else "?" for c in name)
-    return clean if len(clean) <= _NAME_LENGTH else f"...{clean[3 - _NAME_LENGTH :]}"
 
 
 def _layout(graph: nx.MultiDiGraph) -> tuple[Position, int, int]:

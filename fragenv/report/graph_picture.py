@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from fragenv.graph.labels import short_name
 from fragenv.schedule.state import TaskRecord
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def graph_figure(problem: Problem, state: State) -> Figure:
         op = graph.op(name)
         record = by_node.get(problem.node_of.get(name, -1))
         face = color[record.choice.fragment] if record is not None else "0.85"
-        text = f"{_short(name)}  {op.kind}"
+        text = f"{short_name(name, NAME_LENGTH)}  {op.kind}"
         if op.is_mac and op.nest.r * op.nest.s > 1:
             text += f" {op.nest.r}x{op.nest.s}"
         box = {"boxstyle": "round,pad=0.25", "facecolor": face, "edgecolor": "0.3", "alpha": 0.75}
@@ -63,11 +64,6 @@ def graph_figure(problem: Problem, state: State) -> Figure:
         parse_math=False,
     )
     return figure
-
-
-def _short(name: str) -> str:
-    clean = "".join(c if c.isprintable() else "?" for c in name)
-    return clean if len(clean) <= NAME_LENGTH else f"...{clean[3 - NAME_LENGTH :]}"
 
 
 def _layout(graph: nx.MultiDiGraph) -> tuple[Position, int, int]:

@@ -10,32 +10,21 @@ import networkx as nx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from operator_graphs import ACTIVATIONS, MACS, build, make
 
 from fragenv.errors import FragenvError
-from fragenv.graph.dataflow import DataflowGraph, Tensor
+from fragenv.graph.dataflow import DataflowGraph
 from fragenv.graph.operators import HOST_KINDS, LoopNest, Operator, OpKind
 from fragenv.patterns.mine import mine
 from fragenv.patterns.pattern import external_inputs, label, mac_operator, output_tensor
 
-MACS = {OpKind.CONV, OpKind.GEMM}
 POOLS = {OpKind.MAXPOOL, OpKind.AVGPOOL, OpKind.GLOBALAVG}
-ACTIVATIONS = {OpKind.RELU, OpKind.CLIP}
 #: weighted towards what real networks are made of, so that fused patterns come up often
 KINDS = [
     *[OpKind.ADD] * 6,
     *[OpKind.CONV, OpKind.RELU, OpKind.MAXPOOL] * 3,
     *[k for k in OpKind if k not in HOST_KINDS],
 ]
-
-
-def make(name: str, kind: OpKind, inputs: tuple[str, ...], kernel: int = 1) -> Operator:
-    nest = LoopNest(k=4, c=4, r=kernel, s=kernel)
-    return Operator(name, kind, nest, inputs, f"{name}.out")
-
-
-def build(operators: list[Operator], outputs: set[str]) -> DataflowGraph:
-    names = {"x", *(op.output for op in operators)}
-    return DataflowGraph("g", operators, {n: Tensor(n, (4, 1, 1)) for n in names}, ["x"], outputs)
 
 
 @st.composite

@@ -183,12 +183,8 @@ def _expected(windows: Windows, ring: Ring, memory: np.ndarray, lanes: int) -> l
     result: list[bytes | None] = []
     for f, p, q in np.ndindex(windows.frames, windows.height, windows.width):
         for r, s in np.ndindex(windows.kernel):
-            y = (windows.rows[0] + p) * windows.stride[0] - windows.padding[0]
-            x = (windows.cols[0] + q) * windows.stride[1] - windows.padding[1]
-            y, x = y + r * windows.dilation[0], x + s * windows.dilation[1]
-            inside = 0 <= y < windows.in_rows and 0 <= x < windows.in_cols
-            at = ring.address(f, y, x, 0) if inside else 0
-            result.append(memory[at : at + lanes].tobytes() if inside else None)
+            at = windows.address(ring, (f, p, q, r, s), 0)
+            result.append(None if at is None else memory[at : at + lanes].tobytes())
     return result
 
 

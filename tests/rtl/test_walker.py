@@ -10,9 +10,7 @@ from cell import Cell, unpack
 from windows import (
     RUN_BITS,
     SOURCE_BITS,
-    Ring,
     Space,
-    Windows,
     random_tensor,
     random_windows,
     record,
@@ -166,7 +164,7 @@ def test_source__addresses_and_padding_of_window_elements_with_pauses() -> None:
                 while rng.integers(0, 3) == 0:
                     _tick(cell, expected, PAUSE)
                 cell.set(step_i=int((r + 1, s + 1) == windows.kernel))
-                _tick(cell, expected, _address(windows, ring, (f, p, q, r, s)))
+                _tick(cell, expected, windows.address(ring, (f, p, q, r, s), 1))
         cell.set(step_i=0)
         for _ in range(LATENCY):
             _tick(cell, expected, PAUSE)
@@ -180,14 +178,6 @@ def _tick(cell: Cell, expected: deque[int | None], asked: int | None) -> None:
         found = expected.popleft()
         if found != PAUSE:
             _compare(cell, found)
-
-
-def _address(windows: Windows, ring: Ring, index: tuple[int, ...]) -> int | None:
-    f, p, q, r, s = index
-    y = (windows.rows[0] + p) * windows.stride[0] - windows.padding[0] + r * windows.dilation[0]
-    x = (windows.cols[0] + q) * windows.stride[1] - windows.padding[1] + s * windows.dilation[1]
-    inside = 0 <= y < windows.in_rows and 0 <= x < windows.in_cols
-    return ring.address(f, y, x, 1) if inside else None
 
 
 def _compare(cell: Cell, address: int | None) -> None:

@@ -131,6 +131,14 @@ class Windows:
     def pixels(self) -> int:
         return self.frames * self.height * self.width
 
+    def address(self, ring: Ring, index: tuple[int, ...], channel: int) -> int | None:
+        """Where element (frame, row, column, kernel row, kernel column) lies; None: padding."""
+        f, p, q, r, s = index
+        y = (self.rows[0] + p) * self.stride[0] - self.padding[0] + r * self.dilation[0]
+        x = (self.cols[0] + q) * self.stride[1] - self.padding[1] + s * self.dilation[1]
+        inside = 0 <= y < self.in_rows and 0 <= x < self.in_cols
+        return ring.address(f, y, x, channel) if inside else None
+
     def rows_read(self) -> Pair:
         extent = (self.kernel[0] - 1) * self.dilation[0] + 1
         first = self.rows[0] * self.stride[0] - self.padding[0]
