@@ -16,6 +16,8 @@ from fragenv.schedule.simulate import simulate
 
 #: DRAM regions begin at multiples of this
 DRAM_ALIGNMENT = 64
+#: orders tried from each of the first ones before a packing is given up
+PACKING_ROUNDS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +127,13 @@ def buffer_needs(problem: Problem, program: Program) -> list[Need]:
 
 
 def pack(needs: Iterable[Need], capacity: int, chip: str, align: int = 1) -> dict[str, int]:
-    """Addresses for the buffers, multiples of ``align``, first fit; by time of need, else by size.
+    """Addresses for the buffers, multiples of ``align``: first fit, in an order that is mended.
+
+    Buffers that end beyond the capacity are placed earlier in the next round (squeaky wheel
+    optimisation: Joslin and Clements, JAIR 10, 1999), until all fit or no round is left.
 
     Raises:
-        InfeasibleError: none of the orders fits.
+        InfeasibleError: no order was found that fits.
     """
     needs = list(needs)
     orders = (
@@ -137,15 +142,20 @@ def pack(needs: Iterable[Need], capacity: int, chip: str, align: int = 1) -> dic
         sorted(needs, key=lambda n: (n.start - n.end, -n.size, n.name)),
         sorted(needs, key=lambda n: ((n.start - n.end) * n.size, n.name)),
     )
-    least = 0
+    least: int | None = None
     for order in orders:
-        place = _first_fit(order, align)
-        used = max((place[n.name] + n.size for n in needs), default=0)
-        if used <= capacity:
-            return place
-        least = min(least, used) if least else used
+        for turn in range(PACKING_ROUNDS):
+            place = _first_fit(order, align)
+            used = max((place[n.name] + n.size for n in needs), default=0)
+            if used <= capacity:
+                return place
+            least = used if least is None else min(least, used)
+            for need in [n for n in order if place[n.name] + n.size > capacity]:
+                # steps of changing length, so that two buffers do not change places for ever
+                at = order.index(need)
+                order.insert(max(0, at - 1 - turn % 7), order.pop(at))
     raise InfeasibleError(
-        Violation("buffers cannot be packed", f"chip '{chip}'", least, capacity, "bytes"),
+        Violation("buffers cannot be packed", f"chip '{chip}'", least or 0, capacity, "bytes"),
         "choose a schedule that keeps fewer tensors on the chip",
     )
 

@@ -186,6 +186,11 @@ def test_buffer__random_traffic_equals_an_array(size: int, banks: int) -> None:
     assert traffic.stalled > 0
 
 
+def _row(bank: int, group: int, banks: int) -> int:
+    """The row of a group of ``banks`` rows that lies in a bank: each group begins in another one."""
+    return group * banks + (bank - group - group // banks) % banks
+
+
 def test_buffer__accesses_to_different_banks_never_wait() -> None:
     banks, size = 4, 512
     traffic = Traffic(_buffer(size, banks, page_rows=4), size)
@@ -195,17 +200,30 @@ def test_buffer__accesses_to_different_banks_never_wait() -> None:
     for _ in range(cycles):
         order = rng.permutation(banks)
         for port, count in enumerate(READ_BYTES):
-            row = order[port] + banks * int(rng.integers(0, rows))
+            row = _row(order[port], int(rng.integers(0, rows)), banks)
             first = int(rng.integers(0, WIDEST - count + 1))
             traffic.reads[port] = Read(WIDEST * row + first, count)
         order = rng.permutation(banks)
         for port, most in enumerate(WRITE_BYTES):
-            row = order[port] + banks * (2 * int(rng.integers(0, rows // 2)) + port)
+            row = _row(order[port], 2 * int(rng.integers(0, rows // 2)) + port, banks)
             data = rng.integers(0, 256, most).astype(np.uint8)
             traffic.writes[port] = Write(int(WIDEST * row + rng.integers(0, 9 - most)), data)
         traffic.step()
     assert traffic.stalled == 0
     assert traffic.moved == cycles * (len(READ_BYTES) + len(WRITE_BYTES))
+
+
+@pytest.mark.parametrize("apart", [4, 8, 16])
+def test_buffer__two_streams_of_distant_rows_meet_rarely(apart: int) -> None:
+    """Pixels lie a power of two apart: all in one bank if rows went round the banks alone."""
+    size, banks = 2048, 4
+    traffic = Traffic(_buffer(size, banks, page_rows=16), size)
+    rows = size // WIDEST
+    for step in range(rows):
+        traffic.reads[0] = Read(WIDEST * (step * apart % rows), 2)
+        traffic.reads[2] = Read(WIDEST * ((step * apart + 5) % rows), 2)
+        traffic.step()
+    assert traffic.stalled <= rows // 8
 
 
 def test_buffer__neighbouring_rows_of_a_stream_use_all_banks() -> None:
@@ -241,7 +259,7 @@ def test_buffer__no_port_starves() -> None:
     turns = np.zeros(readers, int)
     served = np.zeros(readers, int)
     for cycle in range(25 * readers + LATENCY + 8):
-        cell.set(read_address_i=pack(turns % 2 * WIDEST * banks, 32))
+        cell.set(read_address_i=pack(turns % 2 * WIDEST * _row(0, 1, banks), 32))
         cell.settle()
         turns += [cell.get("read_ready_o") >> port & 1 for port in range(readers)]
         valid = cell.get("read_data_valid_o")

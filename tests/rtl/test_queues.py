@@ -35,7 +35,7 @@ def _banks(address: int, count: int, rows: int, banks: int, page_rows: int) -> t
         if page == rows // (banks * page_rows):  # the incomplete one
             bank, index = 2 * (inside // (2 * page_rows)) + inside % 2, inside // 2 % page_rows
         else:
-            bank, index = inside % banks, inside // banks
+            bank, index = (row + row // banks + row // banks**2) % banks, inside // banks
         found.append((1 << bank, page * page_rows + index))
     (first, first_index), (second, second_index) = found
     crosses = address % 8 + count > 8

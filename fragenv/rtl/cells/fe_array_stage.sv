@@ -122,15 +122,18 @@ module fe_array_stage #(
   );
 
   // ---- pixels of a block, one per cycle ----
-  logic                 busy_q, issue, half_q, all_end, tile_end, tile_last_q, full, rows_there_q;
-  logic [1:0]           half_busy_q, half_free;
+  logic                 busy_q, issue, half_q, half, all_end, tile_end, tile_last_q, full;
+  logic                 half_there_q;     // the half in turn is free
+  logic [1:0]           half_busy_q, half_busy, half_free;
   logic [PixelBits-1:0] pixel_q;
-  logic [15:0]          wait_q;           // cycles until the rows of the next block may be in place
 
-  assign take       = b_valid && rows_there_q && !busy_q && !full && !(ready.first && half_busy_q[half_q]);
+  // much hangs on take: the conditions for it are registers
+  assign take       = b_valid && !busy_q && !full && (half_there_q || !ready.first);
   assign issue      = (busy_q && !full) || take;
   assign block      = busy_q ? block_q : ready;
   assign tile_end   = tile_last_q || all_end;
+  assign half       = half_q ^ (issue && tile_end && block.last);
+  assign half_busy  = (half_busy_q & ~half_free) | (2'(take && ready.first) << half_q);
 
   // ---- what travels with a pixel ----
   typedef struct packed {
@@ -204,22 +207,14 @@ module fe_array_stage #(
       {running_q, busy_q, half_q} <= '0;
       data_valid_q[SumStage:1] <= '0;
       half_busy_q  <= '0;
-      wait_q       <= '0;
-      rows_there_q <= 1'b1;
+      half_there_q <= 1'b1;
     end else begin
       running_q <= start_i || (running_q && !done_o);
       if (issue) busy_q <= !tile_end;
       data_valid_q[SumStage:1] <= data_valid_q[SumStage-1:0];
-      half_busy_q <= half_busy_q & ~half_free;
-      if (take && ready.first) half_busy_q[half_q] <= 1'b1;
-      if (issue && tile_end && block.last) half_q <= ~half_q;
-      if (take) begin
-        wait_q       <= rows - 16'd1;
-        rows_there_q <= rows == 16'd1;
-      end else begin
-        if (!rows_there_q) wait_q <= wait_q - 16'd1;
-        rows_there_q <= rows_there_q || wait_q == 16'd1;
-      end
+      half_busy_q  <= half_busy;
+      half_q       <= half;
+      half_there_q <= !half_busy[half];
     end
   end
 

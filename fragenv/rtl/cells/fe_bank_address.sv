@@ -2,8 +2,9 @@
 //
 // The buffer is a sequence of rows of RowBytes bytes, a power of two. An access takes up to RowBytes
 // bytes from any byte on, so it touches a row or two rows, which lie in different banks. Rows come in
-// pages of Banks * PageRows: row r of a page lies in bank r mod Banks. The rows that are left over
-// after the whole pages go to as many pairs of banks as they need, so that no bank is larger than it
+// pages of Banks * PageRows: row r of a page lies in bank r + r / Banks + r / Banks^2 mod Banks (a skew, so
+// that pixels a power of two apart do not all lie in one bank). The rows that are left over after the whole
+// pages go to as many pairs of banks as they need, so that no bank is larger than it
 // must be: row r to bank 2 * (r / (2 * PageRows)) + r mod 2.
 // Latency  : outputs follow their inputs in the same cycle.  Reset: none.
 // Does not : check that the access lies in the buffer.
@@ -46,12 +47,18 @@ module fe_bank_address #(
   assign second_last = !Complete && 32'(next >> (BankBits + DepthBits)) == 32'(Pages - 1);
 
   // in the incomplete page the bits of a row's number change places
-  assign first_bank     = first_last  ? BankBits'({row >> (DepthBits + 1), row[0]}) : row[BankBits-1:0];
-  assign second_bank    = second_last ? BankBits'({next >> (DepthBits + 1), next[0]}) : next[BankBits-1:0];
+  assign first_bank     = first_last  ? BankBits'({row >> (DepthBits + 1), row[0]}) : skewed(row);
+  assign second_bank    = second_last ? BankBits'({next >> (DepthBits + 1), next[0]}) : skewed(next);
   assign first_index_o  = place(row, first_last);
   assign second_index_o = place(next, second_last);
   assign first_o        = Banks'(1) << first_bank;
   assign second_o       = crosses ? Banks'(1) << second_bank : '0;
+
+  // from one row to the next a bank's number grows by 1, 2 or 3, hence not with two banks
+  function automatic logic [BankBits-1:0] skewed(input logic [RowBits-1:0] number);
+    skewed = number[BankBits-1:0];
+    if (Banks > 2) skewed = skewed + BankBits'(number >> BankBits) + BankBits'(number >> (2 * BankBits));
+  endfunction
 
   function automatic logic [IndexBits-1:0] place(input logic [RowBits-1:0] number, input logic last);
     place = IndexBits'(number >> BankBits);

@@ -4,8 +4,9 @@
 // rows of constants (one byte of each channel's 64 bits per row), then the blocks in the order part,
 // input group, kernel row, kernel column; a block has a row per valid input lane, a row a byte per valid
 // output lane. A depthwise block is one row. The blocks of an output group are read again for each pixel tile.
-// Control   : start_i begins a RUN. block_valid_o: all rows of a block are on their way; block_taken_i takes
-//             it, and the next one's first row may be read in the same cycle.
+// Control   : start_i begins a RUN. block_valid_o: all rows of a block are on their way, and those of the block
+//             before have had their cycles; block_taken_i takes it, and the next one's first row may be read in
+//             the same cycle.
 //             shifted_i: a row left the memory (at most RowsAhead) where weight rows wait for their turn.
 //             group_done_i: the constants of an output group are used up.
 // Memory    : reader port w: valid held until ready; data come in order. With data_valid_i, is_constant_o and
@@ -79,10 +80,12 @@ module fe_blocks #(
 
   last_t               last_q, last_next;
   block_t              block_q, block;
-  logic                active_q, constants_q, bank_q, odd_q, block_valid_q, first_q, last_pass_q;
+  logic                active_q, constants_q, bank_q, odd_q, first_q, last_pass_q;
+  logic                block_valid_q, coming, rows_past_q, rows_past;
   logic                block_last_q, group_end_q;
   logic                row_first_q, row_last_q, block_end_q, row_valid_q;
   logic [RowBits-1:0]  row_number_q;       // from 1
+  logic [RowBits-1:0]  rows_left_q;        // cycles that the rows of the block that was taken may still need
   logic [1:0]          banks_q, part_q, part_next;         // banks: sets of constants in use
   logic [31:0]         address_q, group_address_q, passes_q, row_q, col_q, channel_q, base_q, base_next;
   logic [15:0]         s_left_q, r_left_q, groups_left_q, tiles_left_q, y_q, x_q, lanes, width;
@@ -174,20 +177,23 @@ module fe_blocks #(
   assign row_valid_o   = asked_q && !stalled && !constant_q;
   assign row_real_o    = read_valid_o;
   assign idle_o        = !active_q && !block_valid_q;
-  assign block_valid_o = block_valid_q;
+  assign coming        = block_done || (block_valid_q && !block_taken_i);
+  assign rows_past     = block_taken_i ? one_row : rows_past_q || rows_left_q == RowBits'(1);
   assign block_o       = block_q;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      {active_q, block_valid_q, bank_q, odd_q, asked_q, read_valid_o} <= '0;
+      {active_q, block_valid_q, block_valid_o, bank_q, odd_q, asked_q, read_valid_o} <= '0;
+      rows_past_q <= 1'b1;
       {banks_q, ahead_q} <= '0;
     end else begin
       banks_q <= banks_q + 2'(issue && constants_q && row_first_q) - 2'(group_done_i);
       ahead_q <= ahead_q + AheadBits'(issue && !constants_q) - AheadBits'(shifted_i);
-      if (block_taken_i) block_valid_q <= 1'b0;
+      block_valid_q <= coming;
+      block_valid_o <= coming && rows_past;
+      rows_past_q   <= rows_past;
       if (block_done) begin
-        block_valid_q <= 1'b1;
-        odd_q         <= ~odd_q;
+        odd_q <= ~odd_q;
         if (last_pass_q) active_q <= 1'b0;
         if (group_end_q) bank_q <= ~bank_q;
       end
@@ -206,6 +212,7 @@ module fe_blocks #(
       asked_bank_q   <= bank_q;
       row_odd_o      <= odd_q;
     end
+    rows_left_q <= block_taken_i ? RowBits'(LanesIn - 1) : rows_left_q - 1'b1;
     if (issue) begin
       row_first_q  <= row_last_q;
       if (row_last_q) begin
