@@ -8,7 +8,8 @@ import random
 from agents.heuristics.search import beam_search, better
 from agents.heuristics.sets import try_sets
 from agents.scheduler import Budget, BudgetSpentError, Meter, Partial, Result
-from fragenv.schedule.problem import MAX_SLOTS, Choice, Problem
+from fragenv.schedule.choices import Choice
+from fragenv.schedule.problem import MAX_SLOTS, Problem
 
 #: first and last temperature, as shares of the cost of the starting schedule
 HOT, COLD = 0.02, 0.0005

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agents.scheduler import BudgetSpentError, Meter, Partial
-from fragenv.schedule.problem import MAX_SLOTS, Choice, Problem
+from fragenv.schedule.choices import Choice
+from fragenv.schedule.problem import MAX_SLOTS, Problem
 from fragenv.schedule.state import State, TaskRecord
 
 Filter = Callable[[Choice], bool]

@@ -8,7 +8,8 @@ from agents.heuristics.search import Filter, beam_search, better
 from agents.scheduler import Meter, Partial
 from fragenv.hardware.chip import Area
 from fragenv.hardware.fragment import Stage
-from fragenv.schedule.problem import Choice, Problem
+from fragenv.schedule.choices import Choice
+from fragenv.schedule.problem import Problem
 
 
 def fitting_sets(problem: Problem) -> list[frozenset[int]]:

@@ -259,7 +259,7 @@ class Encoder:
     def _choice_features(self, state: State, per_cycle: float) -> npt.NDArray[np.float32]:
         """(fragments + 1, d): the features that choices of a fragment share; the last row is 0."""
         problem = self.problem
-        free_at = {s.fragment: s.timeline.last for s in state.slots if s is not None}
+        free_at = {s.fragment: s.last for s in state.slots if s is not None}
         room = problem.chip.area - state.area_held if None in state.slots else None
         rows: list[tuple[float, ...]] = []
         areas: tuple[Area, ...] = problem.areas
@@ -290,9 +290,9 @@ class Encoder:
                 lanes_in,
                 lanes_out,
                 share,
-                min(slot.timeline.last * per_cycle, 1.0),
+                min(slot.last * per_cycle, 1.0),
                 min(idle, FEATURE_MAX),
-                float(slot.bound_at > 0),
+                float(max(slot.bound_at) > 0),
             )
         return result
 

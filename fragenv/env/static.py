@@ -14,7 +14,8 @@ from fragenv.hardware.fragment import Fragment
 from fragenv.hardware.timing import bind_cycles
 
 if TYPE_CHECKING:
-    from fragenv.schedule.problem import Choice, Problem
+    from fragenv.schedule.choices import Choice
+    from fragenv.schedule.problem import Problem
     from fragenv.schedule.shape import TaskShape
 
 #: kinds that run on the chip and move data; convolutions without depthwise ones

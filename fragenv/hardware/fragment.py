@@ -75,6 +75,11 @@ class Fragment:
         return f"{'+'.join(self.stages) or 'vector'} {self.lanes_in}x{self.lanes_out}"
 
     @property
+    def parts(self) -> tuple[Fragment, ...]:
+        """Its circuits: itself."""
+        return (self,)
+
+    @property
     def has_array(self) -> bool:
         return Stage.MAC in self.stages or Stage.DEPTHWISE in self.stages
 
@@ -99,7 +104,41 @@ class Fragment:
         """Whether every needed stage is there; unused ones are bypassed."""
         return set(needed) <= set(self.stages)
 
-    def subsumes(self, other: Fragment) -> bool:
+    def subsumes(self, other: Fragment | FusedFragment) -> bool:
         """Whether this circuit can stand in for the other, cycle for cycle."""
+        if isinstance(other, FusedFragment):
+            return False
         same = (self.lanes_in, self.lanes_out) == (other.lanes_in, other.lanes_out)
         return same and self.implements(other.stages)
+
+
+@dataclass(frozen=True, slots=True)
+class FusedFragment:
+    """Circuits that are bound together: layers of a pattern run on them as a pipeline, one on
+    each, and single operators on any of them."""
+
+    parts: tuple[Fragment, ...]
+
+    @property
+    def key(self) -> str:
+        """A short unique name, such as ``mac 7x8 > depthwise 1x16``."""
+        return " > ".join(part.key for part in self.parts)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return tuple(sorted({stage for part in self.parts for stage in part.stages}))
+
+    @property
+    def multipliers(self) -> int:
+        return sum(part.multipliers for part in self.parts)
+
+    @property
+    def area(self) -> Area:
+        """Resources that all circuits take together."""
+        return sum((part.area for part in self.parts), Area())
+
+    def subsumes(self, other: Fragment | FusedFragment) -> bool:
+        """Whether these circuits can stand in for the other's, each for its own."""
+        return len(self.parts) == len(other.parts) and all(
+            mine.subsumes(its) for mine, its in zip(self.parts, other.parts, strict=True)
+        )

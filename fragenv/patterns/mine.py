@@ -44,7 +44,8 @@ def mine(
     An occurrence is a connected, convex set of operators such that
 
     * one tensor leaves it: all others are read inside only and are not outputs of the graph;
-    * no operator runs on the host (softmax), and a concatenation, which moves no data, is alone;
+    * no operator runs on the host (softmax); a concatenation, which moves no data, is alone at depth
+      1 and last otherwise;
     * at most ``max_depth`` multiply-accumulate operators are on a path, and for 1, in total;
     * an activation is together with its producer if nobody else reads what it activates (a
       concatenation excepted);
@@ -118,7 +119,7 @@ class _Cones:
             chip_only = all(r in home for r in readers)
             if chip_only and tensor not in graph.outputs and self.kinds[i] is not OpKind.CONCAT:
                 for reader in self.readers[i]:
-                    if self.kinds[reader] is not OpKind.CONCAT:
+                    if max_depth > 1 or self.kinds[reader] is not OpKind.CONCAT:
                         self.feeders[reader].append(i)
 
     def __iter__(self) -> Iterator[list[Operator]]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from fragenv.hardware.timing import CONSTANT_BYTES, ceil_div
 
 if TYPE_CHECKING:
-    from fragenv.schedule.problem import Choice, Problem
+    from fragenv.schedule.choices import Choice
+    from fragenv.schedule.problem import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,8 @@ class LowerBound:
     compute_cycles: int
     #: compulsory bytes over the DRAM's bytes per cycle
     memory_cycles: int
-    #: the longest path, each operator at its fastest on any fragment of the library
+    #: the longest path, each operator at its fastest on any circuit of the library; the longest
+    #: operator where layers may be fused, because then they overlap
     path_cycles: int
     #: every weight, constant and input read once, every output written once
     traffic_bytes: int
@@ -38,7 +40,8 @@ def lower_bound(problem: Problem) -> LowerBound:
     inputs = sum(_touched_input_bytes(problem, t) for t in range(problem.num_inputs))
     outputs = sum(problem.tensor_bytes[t] for t in problem.required)
     traffic = weights + inputs + outputs
-    options = [choices for choices in problem.choices if choices]
+    single = [[c for c in choices if not c.layers] for choices in problem.choices]
+    options = [choices for choices in single if choices]
     macs = sum(min(_macs(choice) for choice in choices) for choices in options)
     compute = ceil_div(macs * batch, chip.multipliers)
     fastest = {
@@ -48,7 +51,7 @@ def lower_bound(problem: Problem) -> LowerBound:
     finish: dict[str, int] = {}
     for op in graph.operators:
         before = max((finish[p] for p, _ in graph.nx.in_edges(op.name)), default=0)
-        finish[op.name] = before + fastest.get(op.name, 0)
+        finish[op.name] = fastest.get(op.name, 0) + (before if problem.max_depth == 1 else 0)
     return LowerBound(
         compute_cycles=compute,
         memory_cycles=ceil_div(traffic, chip.dram_bytes_per_cycle),
@@ -59,7 +62,7 @@ def lower_bound(problem: Problem) -> LowerBound:
 
 def _array_cycles(problem: Problem, choice: Choice) -> int:
     """Cycles that the array takes at least for one frame: a pixel per cycle and weight block."""
-    shape, fragment = choice.shape, problem.library[choice.fragment]
+    shape, fragment = choice.shape, problem.circuit(choice)
     blocks = shape.blocks_per_group(fragment) * shape.output_groups(fragment)
     return blocks * shape.pool.needed(shape.pool.rows_out) * shape.array_cols
 
@@ -78,7 +81,7 @@ def _touched_input_bytes(problem: Problem, tensor: int) -> int:
     name = problem.tensors[tensor]
     most = 0
     for choices in problem.choices:
-        touched = [_touched(choice, name) for choice in choices]
+        touched = [_touched(choice, name) for choice in choices if not choice.layers]
         most = max(most, min(touched, default=0))
     return most * problem.batch
 

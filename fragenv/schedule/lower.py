@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from fragenv.schedule.fused_plan import FusedPlan, FusedStep
 from fragenv.schedule.program import (
     CONFIG_PORT,
     DMA,
@@ -12,16 +13,17 @@ from fragenv.schedule.program import (
     Command,
     CommandKind,
     Program,
+    ProgramTask,
     Role,
     fragment_unit,
 )
 from fragenv.schedule.state import BindRecord, SpillRecord, State, TaskRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from fragenv.schedule.problem import Problem
-    from fragenv.schedule.steps import Step
+    from fragenv.schedule.steps import Step, TaskPlan
 
 
 def lower(problem: Problem, state: State) -> Program:
@@ -57,7 +59,7 @@ class _Lowering:
         self.problem = problem
         self.commands: list[Command] = []
         self.starts: list[int] = []
-        self.tasks: list[TaskRecord] = []
+        self.tasks: list[ProgramTask] = []
         self.bindings: list[Binding] = []
         self.tensors = [_Tensor([-1] * problem.batch) for _ in problem.tensors]
         self.unread = list(problem.readers)
@@ -84,7 +86,9 @@ class _Lowering:
 
     def bind(self, record: BindRecord) -> None:
         self.bindings.append(
-            Binding(record.instance, record.fragment, record.slot, record.start is None)
+            Binding(
+                record.instance, record.fragment, record.part, record.slot, record.start is None
+            )
         )
         if record.start is None:
             return
@@ -96,9 +100,9 @@ class _Lowering:
                 kind=CommandKind.BIND,
                 unit=CONFIG_PORT,
                 role=Role.CONFIG,
-                cycles=self.problem.bind_cycles[record.fragment],
+                cycles=self.problem.part_bind_cycles[record.fragment][record.part],
                 waits=(),
-                run_bytes=self.problem.config_bytes[record.fragment],
+                run_bytes=self.problem.part_config_bytes[record.fragment][record.part],
                 runs=1,
                 instance=record.instance,
             ),
@@ -129,35 +133,43 @@ class _Lowering:
         self.on_chip.discard(record.tensor)
 
     def task(self, record: TaskRecord) -> None:
-        number = len(self.tasks)
-        self.tasks.append(record)
-        choice = record.choice
+        choice, plan = record.choice, record.plan
+        first = len(self.tasks)
+        self.tasks += _program_tasks(record, first)
         room = tuple(i for time, i in self.releases if time == record.room_at > 0)
         runs: list[int] = []
         stores: list[int] = []
-        makers = [-1] * self.problem.batch
-        for index, (step, times) in enumerate(zip(record.plan.steps, record.times, strict=True)):
-            loads = self._loads(record, number, index, step, times, runs, room)
-            waits = [*loads, *self._chip_inputs(record, step)]
-            if index == 0:
-                waits += [self.binds.get(record.instance, -1), *room]
+        counts = [0] * len(choice.chains)
+        makers = {c.output: [-1] * self.problem.batch for c in choice.chains}
+        for one, times in zip(_steps(plan), record.times, strict=True):
+            step, number = one.step, first + one.layer
+            task = self.tasks[number]
+            place = _Place(number, counts[one.layer], times)
+            loads = self._loads(one, place, record, runs, room)
+            waits = [*loads, *(runs[i] for i in one.run_waits), *self._chip_inputs(task, step)]
+            if not counts[one.layer]:
+                waits += [self.binds.get(task.instance, -1), *room]
             if step.store_wait >= 0:
                 waits.append(stores[step.store_wait])
-            runs.append(self._run(record, number, index, step, times[2], waits))
-            stores.append(self._store(record, number, index, step, times[3], runs[-1]))
+            runs.append(self._run(task, place, step, waits))
+            stores.append(self._store(task, place, step, runs[-1]))
+            counts[one.layer] += 1
             done = stores[-1] if stores[-1] >= 0 else runs[-1]
             if step.finishes:
+                made = makers[task.choice.output]
                 for f in range(*step.chunk.frames):
-                    makers[f] = self._latest([makers[f], done])
-        self.last_run[record.instance] = self._latest(
-            [self.last_run.get(record.instance, -1), runs[-1]]
-        )
-        last = self._latest([runs[-1], *stores])
+                    made[f] = self._latest([made[f], done])
+            self.last_run[task.instance] = self._latest(
+                [self.last_run.get(task.instance, -1), runs[-1]]
+            )
+        last_run = self._latest(runs)
+        last = self._latest([last_run, *stores])
         self.releases.append((self._end(last), last))
-        self._read(record, runs[-1])
-        self.tensors[choice.output] = _Tensor(makers)
-        if choice.keep:
-            self.on_chip.add(choice.output)
+        self._read(record, last_run)
+        for tensor in choice.outputs:
+            self.tensors[tensor] = _Tensor(makers[tensor])
+            if choice.keep:
+                self.on_chip.add(tensor)
 
     def _read(self, record: TaskRecord, last_run: int) -> None:
         """Note who read the kept inputs; the last reader gives their buffers back."""
@@ -174,15 +186,14 @@ class _Lowering:
 
     def _loads(
         self,
+        one: FusedStep,
+        place: _Place,
         record: TaskRecord,
-        task: int,
-        index: int,
-        step: Step,
-        times: tuple[int, int, int, int],
         runs: list[int],
         room: tuple[int, ...],
     ) -> list[int]:
         result = []
+        step = one.step
         if step.weights is not None:
             wait = (runs[step.weight_wait],) if step.weight_wait >= 0 else room
             command = Command(
@@ -194,16 +205,15 @@ class _Lowering:
                 waits=wait,
                 run_bytes=step.weights.run_bytes,
                 runs=step.weights.runs,
-                task=task,
-                step=index,
+                task=place.task,
+                step=place.step,
                 blocks=step.blocks,
             )
-            result.append(self._add(times[0], command))
-        start = times[1]
-        for transfer in step.inputs:
+            result.append(self._add(place.times[0], command))
+        start = place.times[1]
+        for transfer, (source, rows) in zip(step.inputs, one.loads, strict=True):
             tensor = record.choice.sources[transfer.source]
-            waits = (runs[step.input_wait],) if step.input_wait >= 0 else room
-            first = transfer.source < len(record.choice.shape.sources)
+            waits = tuple(runs[i] for i in one.input_waits) or room
             command = Command(
                 id=0,
                 kind=CommandKind.LOAD,
@@ -213,54 +223,44 @@ class _Lowering:
                 waits=(*waits, *self.tensors[tensor].makers[slice(*step.chunk.frames)]),
                 run_bytes=transfer.run_bytes,
                 runs=transfer.runs,
-                task=task,
-                step=index,
+                task=place.task,
+                step=place.step,
                 tensor=self.problem.tensors[tensor],
-                source=transfer.source,
+                source=source,
                 frames=step.chunk.frames,
-                rows=step.chunk.in_rows if first else step.chunk.residual_rows,
+                rows=rows,
             )
             result.append(self._add(start, command))
             start += transfer.cycles
         return result
 
-    def _chip_inputs(self, record: TaskRecord, step: Step) -> list[int]:
+    def _chip_inputs(self, task: ProgramTask, step: Step) -> list[int]:
         return [
             maker
-            for i, tensor in enumerate(record.choice.sources)
-            if record.on_chip >> i & 1
+            for i, tensor in enumerate(task.choice.sources)
+            if task.on_chip >> i & 1
             for maker in self.tensors[tensor].makers[slice(*step.chunk.frames)]
         ]
 
-    def _run(
-        self,
-        record: TaskRecord,
-        task: int,
-        index: int,
-        step: Step,
-        start: int,
-        waits: list[int],
-    ) -> int:
+    def _run(self, task: ProgramTask, place: _Place, step: Step, waits: list[int]) -> int:
         command = Command(
             id=0,
             kind=CommandKind.RUN,
-            unit=fragment_unit(record.instance),
+            unit=fragment_unit(task.instance),
             role=Role.COMPUTE,
             cycles=step.run_cycles,
             waits=tuple(waits),
-            task=task,
-            step=index,
+            task=place.task,
+            step=place.step,
             frames=step.chunk.frames,
             rows=step.chunk.out_rows,
             cols=step.chunk.cols,
             blocks=step.blocks,
-            instance=record.instance,
+            instance=task.instance,
         )
-        return self._add(start, command)
+        return self._add(place.times[2], command)
 
-    def _store(
-        self, record: TaskRecord, task: int, index: int, step: Step, start: int, run: int
-    ) -> int:
+    def _store(self, task: ProgramTask, place: _Place, step: Step, run: int) -> int:
         if step.store is None:
             return -1
         command = Command(
@@ -272,15 +272,15 @@ class _Lowering:
             waits=(run,),
             run_bytes=step.store.run_bytes,
             runs=step.store.runs,
-            task=task,
-            step=index,
-            tensor=self.problem.tensors[record.choice.output],
+            task=place.task,
+            step=place.step,
+            tensor=self.problem.tensors[task.choice.output],
             frames=step.chunk.frames,
             rows=step.chunk.out_rows,
             cols=step.chunk.cols,
             blocks=step.blocks,
         )
-        return self._add(start, command)
+        return self._add(place.times[3], command)
 
     def _bind_waits(self) -> None:
         """A BIND waits for the last RUNs of the fragments whose area it may take; those that an
@@ -307,3 +307,48 @@ class _Lowering:
             for new, old in enumerate(order)
         )
         return Program(commands, tuple(self.tasks), tuple(self.bindings))
+
+
+class _Place(NamedTuple):
+    """Where commands belong: number of the task, of its step, and the step's start cycles."""
+
+    task: int
+    step: int
+    times: tuple[int, int, int, int]
+
+
+def _steps(plan: TaskPlan | FusedPlan) -> Iterator[FusedStep]:
+    """The steps of a plan with their waits and the rows of their loads. The RUNs of a task of one
+    chain are in order as they are."""
+    if isinstance(plan, FusedPlan):
+        yield from plan.fused
+        return
+    sources = len(plan.setting.shape.sources)
+    for step in plan.steps:
+        chunk = step.chunk
+        loads = tuple(
+            (t.source, chunk.in_rows if t.source < sources else chunk.residual_rows)
+            for t in step.inputs
+        )
+        waits = (step.input_wait,) if step.input_wait >= 0 else ()
+        yield FusedStep(0, step, (), waits, loads)
+
+
+def _program_tasks(record: TaskRecord, first: int) -> list[ProgramTask]:
+    """A record as tasks of single circuits: itself, or its layers."""
+    choice, plan = record.choice, record.plan
+    begun = min(time for times in record.times for time in times if time >= 0)
+    if not isinstance(plan, FusedPlan):
+        instance = record.instance + choice.circuits[0]
+        return [ProgramTask(choice, plan, instance, record.on_chip, first, begun)]
+    return [
+        ProgramTask(
+            layer,
+            chain,
+            record.instance + layer.circuits[0],
+            sum(1 << i for i, ring in enumerate(chain.reads) if ring is None),
+            first,
+            begun,
+        )
+        for layer, chain in zip(choice.layers, plan.layers, strict=True)
+    ]

@@ -16,6 +16,7 @@ from fragenv.schedule.timeline import Timeline, insert
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fragenv.schedule.fused_plan import FusedPlan
     from fragenv.schedule.steps import TaskPlan
 
 Ints = npt.NDArray[np.int64]
@@ -29,33 +30,37 @@ Ints = npt.NDArray[np.int64]
     INPUT_CYCLES,
     INPUT_WAIT,
     INPUT_SOURCES,
+    CHIP_SOURCES,
+    UNIT,
     RUN_CYCLES,
     STORE_CYCLES,
     STORE_WAIT,
-    FINISHES,
+    OUTPUT,
     COLUMNS,
-) = range(12)
+) = range(14)
 
 
 class Placed(NamedTuple):
     """Where a task went. Times in cycles."""
 
     dma: Timeline
-    slot: Timeline
+    #: of each circuit of the fragment
+    units: tuple[Timeline, ...]
     #: per step, see ``TaskRecord.times``; (steps, 4)
     times: Ints
     #: end of the last RUN, and of the last RUN or STORE
     run_end: int
     end: int
-    #: per frame: when its output is where it stays
-    frames_ready: tuple[int, ...]
+    #: per output and frame: when it is where it stays
+    frames_ready: tuple[tuple[int, ...], ...]
 
 
 def place_task(
-    plan: TaskPlan,
+    plan: TaskPlan | FusedPlan,
+    outputs: int,
     dma: Timeline,
-    slot: Timeline,
-    slot_ready: int,
+    units: Sequence[Timeline],
+    units_ready: Sequence[int],
     room_at: int,
     source_ready: Sequence[tuple[int, ...]],
 ) -> Placed:
@@ -65,62 +70,93 @@ def place_task(
     to the last: it takes the first gap of the fragment in which it ends in time.
 
     Args:
+        plan: what is placed.
+        outputs: tensors that the task makes.
         dma: the DMA's timeline; not changed.
-        slot: the fragment's timeline; not changed.
-        slot_ready: no RUN before this cycle.
-        room_at: no transfer before this cycle.
+        units: the timelines of the fragment's circuits; not changed.
+        units_ready: per circuit: no RUN before this cycle.
+        room_at: no command before this cycle.
         source_ready: per source and residual, per frame: when it is there.
     """
     ready = np.array(source_ready, dtype=np.int64)  # (sources, batch)
+    earliest = np.array([max(r, room_at) for r in units_ready], dtype=np.int64)
     holds = plan.holds
-    gaps = slot.gaps(slot_ready, plan.run_cycles) if holds else [(0, None)]
+    gaps = units[0].gaps(int(earliest[0]), plan.run_cycles) if holds else [(0, None)]
     for start, end in gaps:
         transfers = dma.with_room(plan.transfers)
-        runs = slot.with_room(len(plan.steps))
-        begin = max(start, slot_ready)
-        times, counts, frames = _place_steps(
-            plan.table, ready, plan.setting.on_chip, *transfers, *runs, begin, room_at, holds
+        runs = _with_room(units, len(plan.steps))
+        begin = np.maximum(earliest, start)
+        times, frames, counts = _place_steps(
+            plan.table,
+            plan.run_waits,
+            plan.input_waits,
+            ready,
+            *transfers,
+            *runs,
+            begin,
+            room_at,
+            outputs,
+            holds,
         )
-        transfer_count, run_count, run_end, last = counts
+        transfer_count, run_end, last = counts
         if end is None or run_end <= end:
-            timeline = Timeline(runs[0], runs[1], run_count)
+            starts, stops, used = runs
+            placed = tuple(Timeline(*part) for part in zip(starts, stops, used.tolist()))
             if holds:
                 first = int(times[0, 2])
-                _, timeline = slot.placed(first, run_end - first)
-            placed = Timeline(transfers[0], transfers[1], transfer_count)
-            return Placed(placed, timeline, times, run_end, last, tuple(frames.tolist()))
+                placed = (units[0].placed(first, run_end - first)[1],)
+            moved = Timeline(transfers[0], transfers[1], transfer_count)
+            done = tuple(tuple(row) for row in frames.tolist())
+            return Placed(moved, placed, times, run_end, last, done)
     raise AssertionError("the last gap has no end")
+
+
+def _with_room(units: Sequence[Timeline], more: int) -> tuple[Ints, Ints, Ints]:
+    """The units' intervals as arrays (units, intervals) with room for ``more``, and their counts."""
+    counts = np.array([unit.count for unit in units], dtype=np.int64)
+    starts = np.empty((len(units), int(counts.max()) + more), dtype=np.int64)
+    ends = np.empty_like(starts)
+    for i, unit in enumerate(units):
+        starts[i, : unit.count] = unit.starts[: unit.count]
+        ends[i, : unit.count] = unit.ends[: unit.count]
+    return starts, ends, counts
 
 
 @njit(cache=True)
 def _place_steps(  # type: ignore[no-untyped-def]  # noqa: C901
     table,
+    run_waits,
+    input_waits,
     source_ready,
-    on_chip,
     starts,
     ends,
     count,
     run_starts,
     run_stops,
-    run_count,
+    run_counts,
     begin,
     room_at,
+    outputs,
     holds,
 ):
-    """Place all steps on the intervals of the DMA and the fragment (changed in place); the first
-    RUN starts at ``begin`` or later. Returns (times (steps, 4), (intervals of the DMA, of the
-    fragment, end of the last RUN, end of all), frames)."""
+    """Place all steps on the intervals of the DMA and the circuits (changed in place); no RUN of a
+    circuit starts before its ``begin``. Returns (times (steps, 4), frames (outputs, batch),
+    (intervals of the DMA, end of the last RUN, end of all))."""
     steps = table.shape[0]
     sources, batch = source_ready.shape
     times = np.full((steps, 4), -1, dtype=np.int64)
     run_ends = np.zeros(steps, dtype=np.int64)
     store_ends = np.zeros(steps, dtype=np.int64)
-    frames = np.zeros(batch, dtype=np.int64)
-    run_end, end = begin, 0
+    frames = np.zeros((outputs, batch), dtype=np.int64)
+    run_end, end = 0, 0
     for index in range(steps):
         step = table[index]
         first, last = step[FIRST_FRAME], step[LAST_FRAME]
-        run_start = run_end
+        unit, output = step[UNIT], step[OUTPUT]
+        run_start = begin[unit]
+        for i in range(run_waits.shape[1]):
+            if run_waits[index, i] >= 0:
+                run_start = max(run_start, run_ends[run_waits[index, i]])
         if step[WEIGHT_CYCLES] > 0:
             ready = run_ends[step[WEIGHT_WAIT]] if step[WEIGHT_WAIT] >= 0 else room_at
             start, count = insert(starts, ends, count, ready, step[WEIGHT_CYCLES])
@@ -128,6 +164,9 @@ def _place_steps(  # type: ignore[no-untyped-def]  # noqa: C901
             run_start = max(run_start, start + step[WEIGHT_CYCLES])
         if step[INPUT_CYCLES] > 0:
             ready = run_ends[step[INPUT_WAIT]] if step[INPUT_WAIT] >= 0 else room_at
+            for i in range(input_waits.shape[1]):
+                if input_waits[index, i] >= 0:
+                    ready = max(ready, run_ends[input_waits[index, i]])
             for source in range(sources):
                 if step[INPUT_SOURCES] >> source & 1:
                     for frame in range(first, last):
@@ -136,25 +175,26 @@ def _place_steps(  # type: ignore[no-untyped-def]  # noqa: C901
             times[index, 1] = start
             run_start = max(run_start, start + step[INPUT_CYCLES])
         for source in range(sources):
-            if on_chip >> source & 1:
+            if step[CHIP_SOURCES] >> source & 1:
                 for frame in range(first, last):
                     run_start = max(run_start, source_ready[source, frame])
         if step[STORE_WAIT] >= 0:
             run_start = max(run_start, store_ends[step[STORE_WAIT]])
         if not holds:
-            run_start, run_count = insert(
-                run_starts, run_stops, run_count, run_start, step[RUN_CYCLES]
+            run_start, run_counts[unit] = insert(
+                run_starts[unit], run_stops[unit], run_counts[unit], run_start, step[RUN_CYCLES]
             )
         times[index, 2] = run_start
-        run_end = run_start + step[RUN_CYCLES]
-        done = run_end
+        done = run_start + step[RUN_CYCLES]
+        run_ends[index] = done
+        run_end = max(run_end, done)
         if step[STORE_CYCLES] > 0:
-            start, count = insert(starts, ends, count, run_end, step[STORE_CYCLES])
+            start, count = insert(starts, ends, count, done, step[STORE_CYCLES])
             times[index, 3] = start
             done = start + step[STORE_CYCLES]
-        run_ends[index], store_ends[index] = run_end, done
+        store_ends[index] = done
         end = max(end, done)
-        if step[FINISHES]:
+        if output >= 0:
             for frame in range(first, last):
-                frames[frame] = max(frames[frame], done)
-    return times, (count, run_count, run_end, end), frames
+                frames[output, frame] = max(frames[output, frame], done)
+    return times, frames, (count, run_end, end)

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from fragenv.errors import FragenvError, InfeasibleError, Violation
+from fragenv.errors import FragenvError
 from fragenv.graph.check import check_chip
 from fragenv.graph.dataflow import DataflowGraph
 from fragenv.graph.operators import Operator, OpKind
 from fragenv.hardware.chip import DEFAULT_CHIP, Chip, load_chip
-from fragenv.hardware.fragment import Fragment
+from fragenv.hardware.fragment import Fragment, FusedFragment
 from fragenv.hardware.library import build_library
 from fragenv.hardware.timing import bind_cycles
-from fragenv.patterns.mine import mine
 from fragenv.schedule.bounds import LowerBound, lower_bound
-from fragenv.schedule.shape import TaskShape, task_shape
+from fragenv.schedule.choices import Choice
+from fragenv.schedule.fused import FusedSearch, FusedSetting, FusedTiling
+from fragenv.schedule.fused_plan import FusedPlan
+from fragenv.schedule.layers import FusedShape
+from fragenv.schedule.offers import Offers, occurrences
+from fragenv.schedule.pipelines import build_pipelines
 from fragenv.schedule.steps import TaskPlan
 from fragenv.schedule.tiling import Order, Port, TaskSetting, Tiling
-from fragenv.schedule.tiling_search import TilingSearch, choose, tiling_ladder
+from fragenv.schedule.tiling_search import choose, tiling_ladder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,23 +31,13 @@ if TYPE_CHECKING:
 
 #: fragments that may be bound at once; EVICT actions come first in the action space
 MAX_SLOTS = 8
+#: multiply-accumulate operators on the critical path of a pattern, at most
+MAX_DEPTH = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One way to run an operator: the occurrence that starts there, the fragment, and whether the
-    output stays on the chip. Operators and tensors are indices into the problem's lists."""
-
-    node: int
-    operators: tuple[int, ...]
-    pattern: str
-    fragment: int
-    keep: bool
-    sources: tuple[int, ...]
-    output: int
-    shape: TaskShape
-    #: equal for tasks that differ in the names of their tensors alone
-    shape_index: int
+Plan = TaskPlan | FusedPlan
+#: (shape, fragment, sources on the chip, outputs kept) of a plan
+Key = tuple[int, int, int, bool]
 
 
 class Problem:
@@ -70,11 +63,8 @@ class Problem:
     ) -> None:
         if batch < 1:
             raise FragenvError(f"batch must be at least 1, got {batch}")
-        if max_depth != 1:
-            raise FragenvError(
-                f"max_depth must be 1, got {max_depth}: fragments hold one "
-                "multiply-accumulate stage"
-            )
+        if not 1 <= max_depth <= MAX_DEPTH:
+            raise FragenvError(f"max_depth must be 1 to {MAX_DEPTH}, got {max_depth}")
         check_chip(graph)
         self.graph, self.chip, self.batch, self.max_depth = graph, load_chip(chip), batch, max_depth
         self.port = Port(self.chip.dram_bytes_per_cycle, self.chip.dram_latency_cycles)
@@ -106,16 +96,24 @@ class Problem:
         # caches: (shape, fragment, sources on chip, output kept) and what the name says
         self._ladders: dict[tuple[int, int, int, bool, bool], tuple[Tiling, ...]] = {}
         self._tiled: dict[tuple[int, int, int, bool, Tiling], TaskPlan] = {}
-        self._plans: dict[tuple[int, int, int, bool, int], TaskPlan] = {}
-        self._shape_numbers: dict[TaskShape, int] = {}
-        self._least: dict[tuple[int, int, bool], int] = {}
-        found = self._shapes()
-        self.library: tuple[Fragment, ...] = build_library(
-            [shape for *_, shape in found], self.chip, self.batch
+        self._fused_ladders: dict[Key, tuple[FusedTiling, ...]] = {}
+        self._fused: dict[tuple[int, int, int, bool, FusedTiling], FusedPlan] = {}
+        self._plans: dict[tuple[int, int, int, bool, int], Plan] = {}
+        chains, fusions = occurrences(self)
+        arrays = build_library([c.shape for c in chains], self.chip, self.batch)
+        pipelines = build_pipelines([f.layers.shape for f in fusions], arrays, self.chip)
+        self.library: tuple[Fragment | FusedFragment, ...] = (*arrays, *pipelines)
+        self.choices: tuple[tuple[Choice, ...], ...] = Offers(self).choices(chains, fusions)
+        #: per fragment and circuit: area, configuration bytes and cycles
+        self.part_areas = tuple(tuple(p.area for p in f.parts) for f in self.library)
+        self.part_config_bytes = tuple(
+            tuple(self.chip.config_bytes_of(area) for area in areas) for areas in self.part_areas
         )
-        self.choices: tuple[tuple[Choice, ...], ...] = self._build_choices(found)
-        self.config_bytes = tuple(self.chip.config_bytes_of(f.area) for f in self.library)
-        self.bind_cycles = tuple(bind_cycles(b, self.chip) for b in self.config_bytes)
+        self.part_bind_cycles = tuple(
+            tuple(bind_cycles(b, self.chip) for b in sizes) for sizes in self.part_config_bytes
+        )
+        self.config_bytes = tuple(sum(sizes) for sizes in self.part_config_bytes)
+        self.bind_cycles = tuple(sum(cycles) for cycles in self.part_bind_cycles)
         self.areas = tuple(f.area for f in self.library)
         #: fragments that can stand in for fragment i: itself first
         self.substitutes = tuple(
@@ -141,110 +139,63 @@ class Problem:
                 names += op.inputs
         return [self.tensor_of[p] for t in names for p in self._parts_of(t) if p in self.tensor_of]
 
-    def _shapes(self) -> list[tuple[str, tuple[str, ...], TaskShape]]:
-        """Pattern, operators and shape of every occurrence that a fragment may run, those that
-        fuse most first."""
-        shapes: list[tuple[str, tuple[str, ...], TaskShape]] = []
-        for mined in mine(self.graph, self.max_depth):
-            for occurrence in mined.occurrences:
-                if any(name not in self.node_of for name in occurrence.operators):
-                    continue
-                shape = task_shape(self.graph, occurrence.operators, self.parts)
-                if shape is not None:
-                    shapes.append((mined.pattern.name, occurrence.operators, shape))
-        shapes.sort(key=lambda item: (-len(item[1]), item[0], item[1]))
-        if not shapes:
-            raise FragenvError(f"{self.graph.name}: no operator can run on a fragment")
-        return shapes
+    def circuit(self, choice: Choice) -> Fragment:
+        """The circuit that a choice of one chain runs on."""
+        return self.library[choice.fragment].parts[choice.circuits[0]]
 
-    def _build_choices(
-        self, shapes: list[tuple[str, tuple[str, ...], TaskShape]]
-    ) -> tuple[tuple[Choice, ...], ...]:
-        choices: list[list[Choice]] = [[] for _ in self.operators]
-        for pattern, operators, shape in shapes:
-            nodes = tuple(self.node_of[name] for name in operators)
-            choices[nodes[0]] += self._choices_of(pattern, nodes, shape)
-        covered = {node for options in choices for c in options for node in c.operators}
-        for node, options in enumerate(choices):
-            # an activation that belongs to its producer has no choice of its own
-            if not options and node not in covered:
-                self._refuse(node, [s for _, ops, s in shapes if self.operators[node].name in ops])
-        return tuple(tuple(options) for options in choices)
+    def setting(self, choice: Choice, on_chip: int) -> TaskSetting:
+        """A choice of one chain with the given sources on the chip (bit i: source i)."""
+        return TaskSetting(choice.shape, self.circuit(choice), self.batch, on_chip, choice.keep)
 
-    def _choices_of(self, pattern: str, nodes: tuple[int, ...], shape: TaskShape) -> list[Choice]:
-        """The legal choices for one occurrence: fragments that implement it and have a tiling that
-        fits the buffer, with the output in DRAM, and on the chip where it fits too."""
-        result = []
-        output = self.tensor_of[self.operators[nodes[-1]].output]
-        sources = tuple(self.tensor_of[s.tensor] for s in (*shape.sources, *shape.residuals))
-        number = self._shape_numbers.setdefault(_without_names(shape), len(self._shape_numbers))
-        for index, fragment in enumerate(self.library):
-            if not fragment.implements(shape.stages):
-                continue
-            for keep in (False, True):
-                if keep and (output in self.required or not self.readers[output]):
-                    continue
-                room = self.chip.buffer_bytes - (self.tensor_bytes[output] if keep else 0)
-                if room >= self._smallest(number, shape, index, keep):
-                    result.append(
-                        Choice(
-                            nodes[0], nodes, pattern, index, keep, sources, output, shape, number
-                        )
-                    )
-        return result
+    def fused_setting(self, choice: Choice, shape: FusedShape, on_chip: int) -> FusedSetting:
+        """A choice of several layers with the given inputs on the chip."""
+        parts = self.library[choice.fragment].parts
+        numbers = [layer.circuits[0] for layer in choice.layers]
+        circuits = tuple(parts[i] for i in numbers)
+        units = tuple(choice.circuits.index(i) for i in numbers)
+        return FusedSetting(shape, circuits, units, self.batch, on_chip, choice.keep)
 
-    def _smallest(self, number: int, shape: TaskShape, fragment: int, keep: bool) -> int:
-        """Bytes of the smallest working set of a task, nothing on the chip yet."""
-        key = (number, fragment, keep)
-        if key not in self._least:
-            setting = TaskSetting(shape, self.library[fragment], self.batch, 0, keep)
-            self._least[key] = TilingSearch(setting, self.port).smallest_bytes()
-        return self._least[key]
-
-    def _refuse(self, node: int, shapes: list[TaskShape]) -> None:
-        op = self.operators[node]
-        where = f"operator '{op.name}' ({op.kind}) on chip '{self.chip.name}'"
-        least = [
-            self._smallest(self._shape_numbers[_without_names(s)], s, i, False)
-            for i, f in enumerate(self.library)
-            for s in shapes
-            if f.implements(s.stages)
-        ]
-        if not least:
-            raise InfeasibleError(
-                Violation("no fragment fits", where, 1, 0, "fragments"),
-                "choose a chip with more multipliers, LUTs or local SRAM",
-            )
-        raise InfeasibleError(
-            Violation(
-                "tensor buffer too small", where, min(least), self.chip.buffer_bytes, "bytes"
-            ),
-            "choose a chip with more on-chip SRAM",
-        )
-
-    def _setting(self, choice: Choice, on_chip: int) -> TaskSetting:
-        fragment = self.library[choice.fragment]
-        return TaskSetting(choice.shape, fragment, self.batch, on_chip, choice.keep)
-
-    def plan(self, choice: Choice, on_chip: int, sram_bytes: int) -> TaskPlan | None:
+    def plan(self, choice: Choice, on_chip: int, sram_bytes: int) -> Plan | None:
         """The best plan for a choice with the given sources on the chip (bit i: source i) whose
         working set fits ``sram_bytes``; None where none does."""
         key = (choice.shape_index, choice.fragment, on_chip, choice.keep)
         found = self._plans.get((*key, sram_bytes))
         if found is None:
-            tiling = choose(self._ladder(key, choice, False), sram_bytes, self.port)
-            if tiling is None:
-                tiling = choose(self._ladder(key, choice, True), sram_bytes, self.port)
-            if tiling is None:
-                return None
-            found = self._written_out(key, choice, tiling)
-            self._plans[(*key, sram_bytes)] = found
+            if choice.fused is not None:
+                found = self._fused_plan(key, choice, choice.fused, sram_bytes)
+            else:
+                found = self._chain_plan(key, choice, sram_bytes)
+            if found is not None:
+                self._plans[(*key, sram_bytes)] = found
         return found
 
-    def deeper_plans(self, choice: Choice, plan: TaskPlan, sram_bytes: int) -> list[TaskPlan]:
+    def _chain_plan(self, key: Key, choice: Choice, sram_bytes: int) -> TaskPlan | None:
+        for long in (False, True):
+            tiling = choose(self._ladder(key, choice, long), sram_bytes, self.port)
+            if tiling is not None:
+                return self._written_out(key, choice, tiling)
+        return None
+
+    def _fused_plan(
+        self, key: Key, choice: Choice, shape: FusedShape, sram_bytes: int
+    ) -> FusedPlan | None:
+        setting = self.fused_setting(choice, shape, key[2])
+        if key not in self._fused_ladders:
+            self._fused_ladders[key] = FusedSearch(setting, self.port).ladder()
+        tiling = choose(self._fused_ladders[key], sram_bytes, self.port)
+        if tiling is None:
+            return None
+        found = self._fused.get((*key, tiling))
+        if found is None:
+            found = self._fused[(*key, tiling)] = FusedPlan(setting, tiling, self.port)
+        return found
+
+    def deeper_plans(self, choice: Choice, plan: Plan, sram_bytes: int) -> list[TaskPlan]:
         """``plan`` with more weight buffers, as far as its working set fits ``sram_bytes``: 4, 8,
         and so on up to all tiles. Only for a task that streams its weights through one chunk,
         which ends earlier by what was loaded before it could start; nothing for others."""
+        if isinstance(plan, FusedPlan):
+            return []
         tiling = plan.tiling
         if not tiling.streams or tiling.order is Order.RESIDENT:
             return []
@@ -259,21 +210,17 @@ class Problem:
             count *= 2
         return plans
 
-    def _written_out(
-        self, key: tuple[int, int, int, bool], choice: Choice, tiling: Tiling
-    ) -> TaskPlan:
+    def _written_out(self, key: Key, choice: Choice, tiling: Tiling) -> TaskPlan:
         found = self._tiled.get((*key, tiling))
         if found is None:
-            found = TaskPlan(self._setting(choice, key[2]), tiling, self.port)
+            found = TaskPlan(self.setting(choice, key[2]), tiling, self.port)
             self._tiled[(*key, tiling)] = found
         return found
 
-    def _ladder(
-        self, key: tuple[int, int, int, bool], choice: Choice, long: bool
-    ) -> tuple[Tiling, ...]:
+    def _ladder(self, key: Key, choice: Choice, long: bool) -> tuple[Tiling, ...]:
         found = self._ladders.get((*key, long))
         if found is None:
-            found = tiling_ladder(self._setting(choice, key[2]), self.port, long)
+            found = tiling_ladder(self.setting(choice, key[2]), self.port, long)
             self._ladders[(*key, long)] = found
         return found
 
@@ -305,14 +252,6 @@ class Problem:
             state.latency_cycles / self.bound.latency_cycles
             + state.traffic_bytes / self.bound.traffic_bytes
         )
-
-
-def _without_names(shape: TaskShape) -> TaskShape:
-    return replace(
-        shape,
-        sources=tuple(replace(s, tensor="") for s in shape.sources),
-        residuals=tuple(replace(s, tensor="") for s in shape.residuals),
-    )
 
 
 def _parts(graph: DataflowGraph) -> Mapping[str, tuple[str, ...]]:

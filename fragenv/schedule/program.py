@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
-from fragenv.schedule.state import TaskRecord
+from fragenv.schedule.choices import Choice
+from fragenv.schedule.fused_plan import LayerPlan
+from fragenv.schedule.steps import TaskPlan
 
 
 class CommandKind(StrEnum):
@@ -77,12 +80,29 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """A fragment on the chip. ``at_power_up`` bindings belong to the first configuration."""
+    """A fragment's circuit on the chip. ``at_power_up`` bindings belong to the first configuration."""
 
     instance: int
     fragment: int
+    #: number of the circuit among those of its fragment
+    part: int
     slot: int
     at_power_up: bool
+
+
+class ProgramTask(NamedTuple):
+    """What one circuit does: a task, or a layer of a fused one."""
+
+    choice: Choice
+    plan: TaskPlan | LayerPlan
+    #: the binding of the circuit
+    instance: int
+    #: bit i: source i (then the residuals) is kept on the chip
+    on_chip: int
+    #: number of the fused task's first layer; of other tasks their own
+    group: int
+    #: start of the task's first command
+    first_cycle: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +110,7 @@ class Program:
     """Commands in an order that keeps every unit's order and every wait."""
 
     commands: tuple[Command, ...]
-    tasks: tuple[TaskRecord, ...]
+    tasks: tuple[ProgramTask, ...]
     bindings: tuple[Binding, ...]
 
     @property

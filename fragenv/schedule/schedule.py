@@ -213,9 +213,14 @@ def _tensors(problem: Problem) -> list[dict[str, Any]]:
 def _fragments(problem: Problem) -> list[dict[str, Any]]:
     return [
         {
-            "lanes_in": f.lanes_in,
-            "lanes_out": f.lanes_out,
-            "stages": [stage.value for stage in f.stages],
+            "circuits": [
+                {
+                    "lanes_in": part.lanes_in,
+                    "lanes_out": part.lanes_out,
+                    "stages": [stage.value for stage in part.stages],
+                }
+                for part in f.parts
+            ],
             "area": asdict(problem.areas[i]),
             "config_bytes": problem.config_bytes[i],
         }
@@ -229,7 +234,9 @@ def _tasks(problem: Problem, program: Program) -> list[dict[str, Any]]:
             "operators": [problem.operators[n].name for n in task.choice.operators],
             "pattern": task.choice.pattern,
             "fragment": task.choice.fragment,
+            "circuit": task.choice.circuits[0],
             "instance": task.instance,
+            "group": task.group,
             "sources": [problem.tensors[t] for t in task.choice.sources],
             "on_chip": [
                 problem.tensors[t]
@@ -240,7 +247,7 @@ def _tasks(problem: Problem, program: Program) -> list[dict[str, Any]]:
             "keep_output": task.choice.keep,
             "working_bytes": task.plan.tiling.sram_bytes,
             "tiling": asdict(task.plan.tiling),
-            "first_cycle": min(time for times in task.times for time in times if time >= 0),
+            "first_cycle": task.first_cycle,
         }
         for task in program.tasks
     ]

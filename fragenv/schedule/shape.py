@@ -8,7 +8,7 @@ input rows -> array rows -> output rows, each stage keeping the rows its next wi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from fragenv.graph.dataflow import DataflowGraph
@@ -114,6 +114,11 @@ class TaskShape:
         return self.pool.rows_out
 
     @property
+    def array_rows(self) -> int:
+        """Rows of the first stage that the output needs; a pool may leave some out."""
+        return self.pool.needed(self.pool.rows_out)
+
+    @property
     def out_row_bytes(self) -> int:
         return self.out_cols * self.k
 
@@ -121,6 +126,14 @@ class TaskShape:
     def out_bytes(self) -> int:
         """Bytes of one frame of the output."""
         return self.out_rows * self.out_row_bytes
+
+    def without_names(self) -> TaskShape:
+        """The same shape; its tensors have no names."""
+        return replace(
+            self,
+            sources=tuple(replace(s, tensor="") for s in self.sources),
+            residuals=tuple(replace(s, tensor="") for s in self.residuals),
+        )
 
     @property
     def macs(self) -> int:

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from fragenv.schedule.problem import Choice, Problem
+    from fragenv.schedule.choices import Choice
+    from fragenv.schedule.problem import Problem
+    from fragenv.schedule.fused_plan import FusedPlan
     from fragenv.schedule.steps import TaskPlan
 
 #: where a tensor is
@@ -19,23 +21,31 @@ NOWHERE, DRAM, SRAM = 0, 1, 2
 
 
 class Slot(NamedTuple):
-    """A bound fragment. ``timeline`` holds one interval per task; never changed in place."""
+    """A bound fragment. Timelines are never changed in place."""
 
     fragment: int
-    #: when its configuration is in; 0 for the first configuration
-    bound_at: int
-    timeline: Timeline
+    #: per circuit: when its configuration is in; 0 for the first configuration
+    bound_at: tuple[int, ...]
+    #: per circuit: its RUNs
+    timelines: tuple[Timeline, ...]
     #: number of the decision that used it last
     last_use: int
-    #: number of this binding among all of the schedule
+    #: number of its first circuit's binding among all of the schedule; the others' follow
     instance: int
+
+    @property
+    def last(self) -> int:
+        """When all of its circuits are free for good."""
+        return max(timeline.last for timeline in self.timelines)
 
 
 class BindRecord(NamedTuple):
-    """A fragment bound: ``start`` and ``end`` of its configuration, None of the first one's."""
+    """A fragment's circuit bound: ``start`` and ``end`` of its configuration, None of the first
+    one's."""
 
     instance: int
     fragment: int
+    part: int
     slot: int
     start: int | None
     end: int | None
@@ -55,8 +65,9 @@ class TaskRecord(NamedTuple):
     """A task placed."""
 
     choice: Choice
-    plan: TaskPlan
+    plan: TaskPlan | FusedPlan
     slot: int
+    #: of the fragment's first circuit
     instance: int
     #: bit i: source i was read on the chip
     on_chip: int

@@ -63,6 +63,8 @@ class TaskPlan:
 
     def __init__(self, setting: TaskSetting, tiling: Tiling, port: Port) -> None:
         self.setting, self.tiling = setting, tiling
+        #: circuits that it runs on
+        self.units = 1
         self.steps = _write_out(setting, tiling, port)
         self.run_cycles = sum(s.run_cycles for s in self.steps)
         self.weight_read_bytes = sum(s.weights.bytes for s in self.steps if s.weights)
@@ -87,15 +89,20 @@ class TaskPlan:
                     s.input_cycles,
                     s.input_wait,
                     sum(1 << t.source for t in s.inputs),
+                    setting.on_chip,
+                    0,
                     s.run_cycles,
                     s.store_cycles,
                     s.store_wait,
-                    s.finishes,
+                    0 if s.finishes else -1,
                 )
                 for s in self.steps
             ],
             dtype=np.int64,
         )
+        #: steps whose RUNs are over before each RUN, and further ones before its input LOADs
+        self.run_waits = np.arange(-1, len(self.steps) - 1, dtype=np.int64)[:, None]
+        self.input_waits = np.empty((len(self.steps), 0), dtype=np.int64)
 
 
 def _write_out(setting: TaskSetting, tiling: Tiling, port: Port) -> tuple[Step, ...]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 from fragenv.hardware.timing import ACC_PIXELS, ceil_div
+from fragenv.schedule.fused import FusedTiling
 from fragenv.schedule.tiling import (
     Chunk,
     Order,
@@ -339,7 +341,10 @@ def tiling_ladder(setting: TaskSetting, port: Port, long: bool) -> tuple[Tiling,
     return tuple(ladder)
 
 
-def choose(ladder: tuple[Tiling, ...], sram_bytes: int, port: Port) -> Tiling | None:
+AnyTiling = TypeVar("AnyTiling", Tiling, FusedTiling)
+
+
+def choose(ladder: tuple[AnyTiling, ...], sram_bytes: int, port: Port) -> AnyTiling | None:
     """The best tiling that fits, or one within ``SLACK`` of its cost that is smaller (which leaves
     room for prefetching) and has few steps; None where none fits."""
     fitting = [t for t in ladder if t.sram_bytes <= sram_bytes]

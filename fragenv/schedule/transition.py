@@ -25,7 +25,9 @@ from fragenv.schedule.state import (
 from fragenv.schedule.timeline import Timeline, free_from
 
 if TYPE_CHECKING:
-    from fragenv.schedule.problem import Choice, Problem
+    from fragenv.schedule.choices import Choice
+    from fragenv.schedule.problem import Problem
+    from fragenv.schedule.fused_plan import FusedPlan
     from fragenv.schedule.steps import TaskPlan
 
 T = TypeVar("T")
@@ -94,11 +96,12 @@ def legal_actions(problem: Problem, state: State) -> list[int]:
 def _evict(problem: Problem, state: State, index: int) -> None:
     slot = state.slots[index]
     assert slot is not None
-    area = problem.areas[slot.fragment]
     state.slots = (*state.slots[:index], None, *state.slots[index + 1 :])
-    state.area_held = state.area_held - area
-    free_at = max(slot.timeline.last, slot.bound_at)
-    releases = [*state.area_releases, (free_at, area, slot.instance)]
+    state.area_held = state.area_held - problem.areas[slot.fragment]
+    releases = list(state.area_releases)
+    for part, area in enumerate(problem.part_areas[slot.fragment]):
+        free_at = max(slot.timelines[part].last, slot.bound_at[part])
+        releases.append((free_at, area, slot.instance + part))
     releases.sort(key=itemgetter(0), reverse=True)
     state.area_releases = tuple(releases)
 
@@ -121,7 +124,7 @@ def _spill(problem: Problem, state: State, tensor: int) -> None:
 
 def _run(problem: Problem, state: State, choice: Choice) -> None:
     index = _bind(problem, state, choice.fragment)
-    kept = problem.tensor_bytes[choice.output] if choice.keep else 0
+    kept = sum(problem.tensor_bytes[t] for t in choice.outputs) if choice.keep else 0
     _make_room(problem, state, choice, kept)
     on_chip = _on_chip(state, choice)
     room = problem.chip.buffer_bytes - state.kept_bytes - kept
@@ -136,7 +139,10 @@ def _run(problem: Problem, state: State, choice: Choice) -> None:
             plan, room_at, placed = deeper, later, found
     state.dma = placed.dma
     slots = list(state.slots)
-    slots[index] = slot._replace(timeline=placed.slot, last_use=state.decisions)
+    timelines = list(slot.timelines)
+    for part, timeline in zip(choice.circuits, placed.units, strict=True):
+        timelines[part] = timeline
+    slots[index] = slot._replace(timelines=tuple(timelines), last_use=state.decisions)
     state.slots = tuple(slots)
     state.sram_releases.append((placed.end, plan.tiling.sram_bytes))
     state.dram_read_bytes += plan.dram_read_bytes
@@ -154,13 +160,19 @@ def _run(problem: Problem, state: State, choice: Choice) -> None:
     )
     state.history = (record, state.history)
     _finish_operators(problem, state, choice, placed.run_end)
-    state.location = _replaced(state.location, choice.output, SRAM if choice.keep else DRAM)
-    state.ready = _replaced(state.ready, choice.output, placed.frames_ready)
+    for tensor, ready in zip(choice.outputs, placed.frames_ready, strict=True):
+        state.location = _replaced(state.location, tensor, SRAM if choice.keep else DRAM)
+        state.ready = _replaced(state.ready, tensor, ready)
     state.kept_bytes += kept
 
 
 def _placed(
-    problem: Problem, state: State, choice: Choice, plan: TaskPlan, slot: Slot, kept: int
+    problem: Problem,
+    state: State,
+    choice: Choice,
+    plan: TaskPlan | FusedPlan,
+    slot: Slot,
+    kept: int,
 ) -> tuple[int, Placed]:
     """From when on the buffer has room for a plan and ``kept`` bytes, and where its commands go."""
     room_at = free_from(
@@ -171,9 +183,10 @@ def _placed(
     )
     placed = place_task(
         plan,
+        len(choice.outputs),
         state.dma,
-        slot.timeline,
-        max(slot.bound_at, room_at),
+        [slot.timelines[part] for part in choice.circuits],
+        [slot.bound_at[part] for part in choice.circuits],
         room_at,
         [state.ready[t] for t in choice.sources],
     )
@@ -220,7 +233,7 @@ def _bind(problem: Problem, state: State, fragment: int) -> int:
     """The slot of the fragment or one that subsumes it; bound now where there is none."""
     able = problem.substitutes[fragment]
     found = [
-        (slot.timeline.last, i)
+        (slot.last, i)
         for i, slot in enumerate(state.slots)
         if slot is not None and slot.fragment in able
     ]
@@ -231,28 +244,35 @@ def _bind(problem: Problem, state: State, fragment: int) -> int:
         _, oldest = min((s.last_use, i) for i, s in enumerate(state.slots) if s is not None)
         _evict(problem, state, oldest)
     index = state.slots.index(None)
-    instance = state.bind_count
-    state.bind_count += 1
     if area.fits(state.untouched):
         state.first_fragments = (*state.first_fragments, fragment)
         state.startup_config_bytes += problem.config_bytes[fragment]
         state.untouched = state.untouched - area
-        record, bound_at = BindRecord(instance, fragment, index, None, None, ()), 0
+        bound_at = (0,) * len(problem.part_areas[fragment])
+        for part in range(len(bound_at)):
+            instance = state.bind_count + part
+            record = BindRecord(instance, fragment, part, index, None, None, ())
+            state.history = (record, state.history)
     else:
-        record = _configure(problem, state, fragment, instance, index)
-        assert record.end is not None
-        bound_at = record.end
-    state.history = (record, state.history)
-    state.area_held = state.area_held + area
-    slot = Slot(fragment, bound_at, Timeline(), state.decisions, instance)
-    state.slots = (*state.slots[:index], slot, *state.slots[index + 1 :])
+        bound_at = _configure(problem, state, fragment, index)
+    _occupy(problem, state, fragment, index, bound_at)
     return index
 
 
-def _configure(
-    problem: Problem, state: State, fragment: int, instance: int, index: int
-) -> BindRecord:
-    """Swap a fragment in through the configuration port, as soon as its area is free."""
+def _occupy(
+    problem: Problem, state: State, fragment: int, index: int, bound_at: tuple[int, ...]
+) -> None:
+    """A fragment's circuits take their area and a slot."""
+    state.area_held = state.area_held + problem.areas[fragment]
+    free = (Timeline(),) * len(bound_at)
+    slot = Slot(fragment, bound_at, free, state.decisions, state.bind_count)
+    state.slots = (*state.slots[:index], slot, *state.slots[index + 1 :])
+    state.bind_count += len(bound_at)
+
+
+def _configure(problem: Problem, state: State, fragment: int, index: int) -> tuple[int, ...]:
+    """Swap a fragment in through the configuration port, circuit by circuit, as soon as its area is
+    free; when each is in."""
     area, total = problem.areas[fragment], problem.chip.area
     taken, free_at = state.area_held + area, 0
     for time, given, _ in state.area_releases:
@@ -261,22 +281,29 @@ def _configure(
         if not taken.fits(total):
             free_at = time
             break
-    duration = problem.bind_cycles[fragment]
-    start, state.config_port = state.config_port.placed(free_at, duration)
+    starts, ends = [], []
+    for duration in problem.part_bind_cycles[fragment]:
+        start, state.config_port = state.config_port.placed(free_at, duration)
+        starts.append(start)
+        ends.append(start + duration)
     state.config_bytes += problem.config_bytes[fragment]
     # area of evicted fragments that still run is not free for this one
     left = total - (state.area_held + area)
     for time, given, _ in state.area_releases:
-        if time > start:
+        if time > min(starts):
             left = left - given
     state.untouched = Area(
         min(state.untouched.multipliers, left.multipliers),
         min(state.untouched.lut, left.lut),
         min(state.untouched.local_bytes, left.local_bytes),
     )
-    evicted = tuple(who for time, _, who in state.area_releases if time <= start)
-    state.latency_cycles = max(state.latency_cycles, start + duration)
-    return BindRecord(instance, fragment, index, start, start + duration, evicted)
+    for part, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        evicted = tuple(who for time, _, who in state.area_releases if time <= start)
+        instance = state.bind_count + part
+        record = BindRecord(instance, fragment, part, index, start, end, evicted)
+        state.history = (record, state.history)
+    state.latency_cycles = max(state.latency_cycles, *ends)
+    return tuple(ends)
 
 
 def _swap_back(problem: Problem, state: State) -> None:
@@ -292,14 +319,7 @@ def _swap_back(problem: Problem, state: State) -> None:
             _evict(problem, state, index)
     for fragment in missing:
         index = state.slots.index(None)
-        instance = state.bind_count
-        state.bind_count += 1
-        record = _configure(problem, state, fragment, instance, index)
-        assert record.end is not None
-        state.history = (record, state.history)
-        state.area_held = state.area_held + problem.areas[fragment]
-        slot = Slot(fragment, record.end, Timeline(), state.decisions, instance)
-        state.slots = (*state.slots[:index], slot, *state.slots[index + 1 :])
+        _occupy(problem, state, fragment, index, _configure(problem, state, fragment, index))
 
 
 def _replaced(items: tuple[T, ...], index: int, value: T) -> tuple[T, ...]:
