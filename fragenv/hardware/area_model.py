@@ -36,7 +36,8 @@ class AreaModelError(FragenvError):
     """There are no coefficients for a family."""
 
 
-def area_of(lanes_in: int, lanes_out: int, stages: Iterable[str], family: str) -> Resources:
+@lru_cache(maxsize=1 << 16)
+def area_of(lanes_in: int, lanes_out: int, stages: tuple[str, ...], family: str) -> Resources:
     """What a fragment takes.
 
     Args:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fragenv.errors import FragenvError
+from fragenv.hardware.resources import SRAM_BLOCK_BYTES
 
 DEFAULT_CHIP = "cgra512"
 #: TOML types that a field's type accepts
@@ -72,6 +73,8 @@ class Chip:
     config_bytes: int
     config_bytes_per_cycle: float
     clock_mhz: float
+    #: whose synthesis the area of fragments follows: a key of ``area_model.json``
+    family: str = "cgra"
     #: energy of one DRAM byte, one SRAM byte and one int8 multiply-accumulate, in picojoules
     dram_pj_per_byte: float = 0.0
     sram_pj_per_byte: float = 0.0
@@ -85,6 +88,11 @@ class Chip:
                 raise ChipError(f"chip '{self.name}': {name} must be positive")
         if self.dram_latency_cycles < 0:
             raise ChipError(f"chip '{self.name}': dram_latency_cycles must not be negative")
+        if self.family not in SRAM_BLOCK_BYTES:
+            known = ", ".join(SRAM_BLOCK_BYTES)
+            raise ChipError(
+                f"chip '{self.name}': unknown family '{self.family}'; known are {known}"
+            )
 
     @property
     def area(self) -> Area:

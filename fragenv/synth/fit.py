@@ -134,16 +134,14 @@ def fit(measured: Sequence[Measured]) -> dict[str, Coefficients]:
     return model
 
 
-def coarse_grained(
-    ecp5: Mapping[str, Coefficients], xilinx: Mapping[str, Coefficients]
-) -> dict[str, Coefficients]:
+def coarse_grained(xilinx: Mapping[str, Coefficients]) -> dict[str, Coefficients]:
     """A model of coarse-grained arrays, for which there is no synthesis tool here: an assumption.
 
-    Their processing elements multiply 16-bit words (Amber: Carsello et al., VLSI 2022), so products
-    take as many of them as of an ECP5's 18-bit multipliers; other logic is counted as the tables of
-    six inputs that it would replace; memory tiles hold the sums alone.
+    Their processing elements are the array's multipliers alone: requantisation has units of its own
+    at the array's edge, as in NVDLA and Gemmini (Genc et al., DAC 2021). Other logic is counted as
+    the tables of six inputs that it would replace; a memory tile holds the sums of an output lane.
     """
-    fragment = {**xilinx["fragment"], "dsp": ecp5["fragment"]["dsp"]}
+    fragment = {**xilinx["fragment"], "dsp": {"multipliers": 1.0}}
     fragment["sram"] = {"array_lanes_out": 1.0}
     return {"fragment": fragment, "shell": {**xilinx["shell"], "sram": {}}}
 
