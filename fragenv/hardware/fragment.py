@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from fragenv.graph.operators import Operator, OpKind
 from fragenv.hardware.area_model import area_of, sram_bytes
-from fragenv.hardware.chip import Area
+from fragenv.hardware.chip import Area, Chip
 
 
 class Stage(StrEnum):
@@ -71,14 +71,34 @@ class Fragment:
         return self.lanes_out if Stage.DEPTHWISE in self.stages else 0
 
     def area(self, family: str) -> Area:
-        """Resources that the fragment takes while it is bound, by the model that was fitted to
-        synthesis for a family of chips.
+        """Resources of the circuit, by the model that was fitted to synthesis for a family of
+        chips.
 
         Raises:
             AreaModelError: the model does not know the family.
         """
         found = area_of(self.lanes_in, self.lanes_out, self.stages, family)
         return Area(found.dsp, found.lut, sram_bytes(found, family))
+
+    @property
+    def read_ports(self) -> tuple[int, ...]:
+        """Bytes per cycle of its readers of the buffer: pixels, weights, residuals."""
+        weights = (self.lanes_out,) if self.has_array else ()
+        residuals = (self.lanes_out,) if Stage.ADD in self.stages else ()
+        return (max(self.lanes_in, self.lanes_out), *weights, *residuals)
+
+    def bound_area(self, chip: Chip) -> Area:
+        """Resources that the fragment takes of a chip's region while it is bound: the circuit, and
+        what the shell has on its account, a queue and ports of the buffer.
+
+        A fragment wider than the DRAM's port makes all rows of the buffer wider. It pays for the
+        shell's own; ports of narrower fragments beside it are counted as if they were alone.
+
+        Raises:
+            AreaModelError: the model does not know the chip's family.
+        """
+        shell = chip.shell(self.read_ports, (self.lanes_out,), 1) - chip.shell((), (), 0)
+        return self.area(chip.family) + shell
 
     def implements(self, needed: Iterable[Stage]) -> bool:
         """Whether every needed stage is there; unused ones are bypassed."""

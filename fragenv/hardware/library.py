@@ -47,7 +47,7 @@ def build_library(shapes: Sequence[TaskShape], chip: Chip, batch: int) -> tuple[
         lanes, cycles = _lane_cycles(arrays, chip, batch)
         # before the comparison: a shape that needs more accumulators than there are excludes none
         fits = [
-            Fragment(int(i), int(o), tuple(stages)).area(chip.family).fits(chip.area)
+            Fragment(int(i), int(o), tuple(stages)).bound_area(chip).fits(chip.area)
             for i, o in lanes
         ]
         lanes, cycles = lanes[fits], cycles[:, fits]
@@ -57,18 +57,21 @@ def build_library(shapes: Sequence[TaskShape], chip: Chip, batch: int) -> tuple[
         loads = np.array([s.weight_bytes / chip.dram_bytes_per_cycle for s in arrays])
         bounded = np.maximum(cycles, loads[:, None])
         candidates = [Fragment(int(i), int(o), tuple(stages)) for i, o in lanes]
-        areas = [f.area(chip.family) for f in candidates]
+        areas = [f.bound_area(chip) for f in candidates]
         fragments += _in_turns(candidates, areas, bounded, chip.area)
         fragments += _in_pairs(candidates, areas, cycles, chip.area)
         if depthwise:
             # a partner for the depthwise fragment of middle size
-            room = chip.area - depthwise[len(depthwise) // 2].area(chip.family)
+            room = chip.area - depthwise[len(depthwise) // 2].bound_area(chip)
             fragments += _in_turns(candidates, areas, bounded, room)[:1]
     fragments += depthwise
     vector = tuple(rest - {Stage.DEPTHWISE})
     if vector or any(s.array is None for s in shapes):
-        fragments.append(Fragment(1, min(64, max(8, chip.dram_bytes_per_cycle)), vector))
-    return tuple(f for f in dict.fromkeys(fragments) if f.area(chip.family).fits(chip.area))
+        lanes_out = min(64, max(8, chip.dram_bytes_per_cycle))
+        while not Fragment(1, lanes_out, vector).bound_area(chip).fits(chip.area) and lanes_out > 1:
+            lanes_out //= 2
+        fragments.append(Fragment(1, lanes_out, vector))
+    return tuple(f for f in dict.fromkeys(fragments) if f.bound_area(chip).fits(chip.area))
 
 
 def _depthwise(stages: tuple[Stage, ...], chip: Chip) -> list[Fragment]:
@@ -77,7 +80,7 @@ def _depthwise(stages: tuple[Stage, ...], chip: Chip) -> list[Fragment]:
         total = chip.area
         room = Area(*(int(r * share) for r in (total.multipliers, total.lut, total.local_bytes)))
         fragments = (Fragment(1, lanes, stages) for lanes in reversed(LANES))
-        found += [f for f in fragments if f.area(chip.family).fits(room)][:1]
+        found += [f for f in fragments if f.bound_area(chip).fits(room)][:1]
     return found
 
 

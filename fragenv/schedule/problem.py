@@ -114,8 +114,9 @@ class Problem:
             [shape for *_, shape in found], self.chip, self.batch
         )
         self.choices: tuple[tuple[Choice, ...], ...] = self._build_choices(found)
-        self.areas = tuple(f.area(self.chip.family) for f in self.library)
-        self.config_bytes = tuple(self.chip.config_bytes_of(a) for a in self.areas)
+        self.areas = tuple(f.bound_area(self.chip) for f in self.library)
+        circuits = (f.area(self.chip.family) for f in self.library)
+        self.config_bytes = tuple(self.chip.config_bytes_of(c) for c in circuits)
         self.bind_cycles = tuple(bind_cycles(b, self.chip) for b in self.config_bytes)
         #: fragments that can stand in for fragment i: itself first
         self.substitutes = tuple(
