@@ -83,7 +83,7 @@ def test_fit__does_not_look_at_what_is_held_out() -> None:
 
 def test_fit__refuses_too_few_circuits() -> None:
     _, measured = linear_world()
-    with pytest.raises(SynthesisError, match="do not determine .* coefficients of 'lut'"):
+    with pytest.raises(SynthesisError, match=r"do not determine .* coefficients of 'lut'"):
         fit(measured[:5])
 
 
