@@ -39,7 +39,7 @@ def main(
     """Synthesise the grid for every family, fit the model, compare the two.
 
     A run that was interrupted goes on where it stopped: what was synthesised is kept in the user's
-    cache until a cell changes. Needs pip install 'fragenv[synth]'; about 50 minutes of CPU.
+    cache until a cell changes. Needs pip install 'fragenv[synth]'; about an hour of CPU.
     Exit status 2 where a tool is missing or the circuits do not determine the model.
     """
     try:

@@ -55,7 +55,7 @@ def fit(measured: Sequence[Measured]) -> dict[str, Coefficients]:
         SynthesisError: the points do not determine the coefficients.
     """
     model: dict[str, Coefficients] = {}
-    for kind in dict.fromkeys(m.point.kind for m in measured):
+    for kind in ("fragment", "shell"):
         rows = [m for m in measured if m.point.kind == kind and not m.point.held_out]
         known = list(dict.fromkeys(n for m in rows for n in m.point.features))
         model[kind] = {r: _coefficients(kind, rows, known, r) for r in RESOURCES}
@@ -69,8 +69,8 @@ def _coefficients(
     matrix = np.array([[m.point.features.get(n, 0.0) for n in names] for m in rows])
     if not names or np.linalg.matrix_rank(matrix) < len(names):
         raise SynthesisError(
-            f"{len(rows)} circuits of kind '{kind}' do not determine {len(names)} coefficients of "
-            f"'{resource}' ({', '.join(names)}); synthesise more of the grid"
+            f"{len(rows)} circuits of kind '{kind}' do not determine the {len(names)} coefficients "
+            f"of '{resource}'; synthesise more of the grid"
         )
     wanted = np.array([getattr(m.found, resource) for m in rows], float)
     weights = 1 / np.maximum(wanted, 1)
