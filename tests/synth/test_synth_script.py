@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -28,24 +27,6 @@ def test_table__shows_how_far_a_prediction_is_off() -> None:
     assert "| 0 | whole | 1,100 / 1,000 (+10%) | 10 / 20 (-50%) | 7 | 0 | 91.3 |" in text
     assert "| 1 | whole | 5 | 5 | 5 | 5 |  |" in text
     assert as_json(rows)[0]["found"] == {"lut": 1000, "ff": 20, "dsp": 7, "sram": 0}
-
-
-def test_fit_script__writes_nothing_where_circuits_are_missing(
-    needs_yosys: None, tmp_path: Path
-) -> None:
-    command = [sys.executable, str(ROOT / "scripts" / "fit_area.py"), "--cached"]
-    output, model = tmp_path / "out", tmp_path / "model.json"
-    result = subprocess.run(
-        [*command, "--output", str(output), "--model", str(model)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
-        check=False,
-    )
-    assert result.returncode == 2
-    assert "synthesise more of the grid" in result.stderr
-    assert not output.exists() and not model.exists()
 
 
 def test_tools__a_missing_one_says_what_to_install() -> None:

@@ -68,7 +68,7 @@ def test_synthesise__refuses_with_the_tools_message(needs_yosys: None) -> None:
 def test_known__is_what_was_synthesised(
     needs_yosys: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("fragenv.synth.netlist.cache_folder", lambda: tmp_path)
     fifo = cell("fe_fifo", Bits=2, Depth=2)
     assert known(fifo, "ecp5") is None
     found = synthesise(fifo, "ecp5")
