@@ -250,6 +250,20 @@ def test_library__fits_the_chip_and_holds_a_pair_that_fits_together(chip: str) -
     assert any(f.lanes_in & (f.lanes_in - 1) or f.lanes_out & (f.lanes_out - 1) for f in library)
 
 
+@pytest.mark.parametrize("network", ["mobilenetv2", "resnet18"])
+@pytest.mark.parametrize(
+    ("chip", "multipliers"), [("cgra512", 480), ("ecp5-85", 80), ("xc7z020", 144)]
+)
+def test_library__one_fragment_runs_a_whole_network(
+    network: str, chip: str, multipliers: int
+) -> None:
+    """Requantisation and additions of every lane take multipliers of an FPGA; most remain."""
+    problem = Problem(zoo.graph(network), chip)
+    needed = {s for options in problem.choices for c in options for s in c.shape.stages}
+    able = [f for f in problem.library if f.implements(needed) and Stage.MAC in f.stages]
+    assert max(f.multipliers for f in able) >= multipliers
+
+
 def test_area__arithmetic() -> None:
     one = Area(3, 10, 100)
     assert (one + one) - one == one
