@@ -114,9 +114,10 @@ class Problem:
             [shape for *_, shape in found], self.chip, self.batch
         )
         self.choices: tuple[tuple[Choice, ...], ...] = self._build_choices(found)
-        self.config_bytes = tuple(self.chip.config_bytes_of(f.area) for f in self.library)
+        self.areas = tuple(f.bound_area(self.chip) for f in self.library)
+        circuits = (f.area(self.chip.family) for f in self.library)
+        self.config_bytes = tuple(self.chip.config_bytes_of(c) for c in circuits)
         self.bind_cycles = tuple(bind_cycles(b, self.chip) for b in self.config_bytes)
-        self.areas = tuple(f.area for f in self.library)
         #: fragments that can stand in for fragment i: itself first
         self.substitutes = tuple(
             (i, *(j for j, g in enumerate(self.library) if j != i and g.subsumes(f)))
