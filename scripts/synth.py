@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,14 +14,10 @@ from fragenv.errors import FragenvError
 from fragenv.serialize import write_bytes, write_json
 from fragenv.synth.configurations import configurations
 from fragenv.synth.report import Row, as_json, as_markdown, measure
+from fragenv.synth.resources import Family
 from fragenv.synth.tools import SynthesisError, yosys
 
 FORMAT, VERSION = "fragenv-synthesis", 1
-
-
-class Family(StrEnum):
-    ECP5 = "ecp5"
-    XILINX = "xilinx"
 
 
 def main(

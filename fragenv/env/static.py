@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fragenv.graph.operators import OpKind
+from fragenv.hardware.chip import Area
 from fragenv.hardware.fragment import Fragment
 from fragenv.hardware.timing import bind_cycles
 
@@ -140,7 +141,10 @@ def static_arrays(
     count = len(problem.operators)
     node[:count] = _node_features(problem)
     choice = np.zeros((nodes, choices, len(CHOICE_STATIC)), np.float32)
-    fragments = [_fragment_features(problem, f) for f in problem.library]
+    fragments = [
+        _fragment_features(fragment, area, problem.chip.area)
+        for fragment, area in zip(problem.library, problem.areas, strict=True)
+    ]
     most = max(len(c.operators) for options in problem.choices for c in options)
     cycles: dict[tuple[TaskShape, int], int] = {}
     for i, options in enumerate(problem.choices):
@@ -236,8 +240,7 @@ def _depths(problem: Problem) -> tuple[list[int], list[int]]:
     return depth, height
 
 
-def _fragment_features(problem: Problem, fragment: Fragment) -> Array:
-    area, total = fragment.area, problem.chip.area
+def _fragment_features(fragment: Fragment, area: Area, total: Area) -> Array:
     share = max(
         area.multipliers / total.multipliers,
         area.lut / total.lut,

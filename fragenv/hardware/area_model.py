@@ -22,8 +22,8 @@ _ON_ARRAY = frozenset({"mac", "depthwise"})
 _ON_WINDOWS = frozenset({"pool", "add", "lrn"})
 #: stages with logic of their own beside those two
 _MORE = frozenset({"depthwise", "add", "lrn"})
-#: rows of a bank of the buffer that one block RAM holds, 32 bits wide
-_BLOCK_ROWS, _BLOCK_ROW_BYTES = 512, 4
+#: banks of the buffer, and rows of a bank that one block RAM holds, 32 bits wide
+_BANKS, _BLOCK_ROWS, _BLOCK_ROW_BYTES = 8, 512, 4
 #: bits of a row of a block RAM where no bytes are enabled: parity bits hold data as well
 _BLOCK_ROW_BITS = 36
 _SUM_BITS = 32
@@ -36,8 +36,9 @@ class AreaModelError(FragenvError):
     """There are no coefficients for a family."""
 
 
-def area_of(lanes_in: int, lanes_out: int, stages: Iterable[str], family: str) -> Resources:
-    """What a fragment takes.
+@lru_cache(maxsize=1 << 16)
+def area_of(lanes_in: int, lanes_out: int, stages: tuple[str, ...], family: str) -> Resources:
+    """What a fragment's circuit takes.
 
     Args:
         lanes_in: input lanes of its array.
@@ -52,14 +53,19 @@ def area_of(lanes_in: int, lanes_out: int, stages: Iterable[str], family: str) -
     return predict(coefficients, fragment_features(lanes_in, lanes_out, stages))
 
 
+@lru_cache(maxsize=1 << 16)
 def shell_area(
-    buffer_bytes: int, readers: Sequence[int], writers: Sequence[int], circuits: int, family: str
+    buffer_bytes: int,
+    readers: tuple[int, ...],
+    writers: tuple[int, ...],
+    circuits: int,
+    family: str,
 ) -> Resources:
     """What the static part of a chip takes: sequencer, queues, DMA, configuration port, buffer.
 
     Args:
         buffer_bytes: capacity of the tensor buffer.
-        readers: bytes per cycle of each of its reader ports.
+        readers: bytes per cycle of each of its reader ports, the DMA's first.
         writers: the same of its writer ports.
         circuits: fragments that are bound at once.
         family: of FPGAs, a key of ``area_model.json``.
@@ -85,7 +91,7 @@ def fragment_features(lanes_in: int, lanes_out: int, stages: Iterable[str]) -> d
             "uneven_lanes_in": float(lanes_in & (lanes_in - 1) != 0),
             "accumulator_blocks": 2 * -(-_SUM_BITS * lanes_out // _BLOCK_ROW_BITS),
         }
-    if _ON_WINDOWS & names:
+    if _ON_WINDOWS & names or not _ON_ARRAY & names:
         features |= {"windows": 1, "windows_lanes_out": lanes_out}
     for name in sorted(_MORE & names):
         features |= {name: 1, f"{name}_lanes_out": lanes_out}
@@ -100,10 +106,13 @@ def shell_features(
     return {
         "constant": 1,
         "circuits": circuits,
+        "readers": len(readers),
         "beat_bytes": readers[0],
+        # a port's multiplexers are as wide as a row, its registers as what it asks for
         "reader_rows": len(readers) * row,
-        "reader_bytes": sum(readers),
         "writer_rows": len(writers) * row,
+        "port_bytes": sum(readers) + sum(writers),
+        "section_rows": _sections(buffer_bytes, row) * row,
         "buffer_blocks": buffer_blocks(buffer_bytes, row),
     }
 
@@ -117,6 +126,15 @@ def buffer_blocks(buffer_bytes: int, row: int) -> int:
     """Block RAMs of a buffer. Its rows are dealt to pairs of banks (see fe_bank_address.sv)."""
     pair_bytes = 2 * _BLOCK_ROWS * row
     return -(-buffer_bytes // pair_bytes) * 2 * (row // _BLOCK_ROW_BYTES)
+
+
+def _sections(buffer_bytes: int, row: int) -> int:
+    """Memories that the buffer's banks are made of beyond one each (see fe_bank.sv); what they give
+    is put together."""
+    pages, rest = divmod(-(-buffer_bytes // row), _BANKS * _BLOCK_ROWS)
+    longer = 2 * -(-rest // (2 * _BLOCK_ROWS))
+    of_banks = [pages + (bank < longer) for bank in range(_BANKS)]
+    return sum(max(0, blocks.bit_count() - 1) for blocks in of_banks)
 
 
 def sram_bytes(resources: Resources, family: str) -> int:

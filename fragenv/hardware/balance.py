@@ -10,9 +10,10 @@ from fragenv.hardware.fragment import Fragment
 
 
 class Option(NamedTuple):
-    """A circuit that a layer may have, and the cycles that the layer takes on it."""
+    """A circuit that a layer may have, its area, and the cycles that the layer takes on it."""
 
     circuit: Fragment
+    area: Area
     cycles: float
 
 
@@ -41,10 +42,10 @@ def _smallest(
     layers: Sequence[Sequence[Option]], limit: float, room: Area
 ) -> tuple[Fragment, ...] | None:
     """Circuits that keep the limit with the fewest multipliers, within ``room``."""
-    choices = [_pareto([o.circuit for o in options if o.cycles <= limit]) for options in layers]
+    choices = [_pareto([o for o in options if o.cycles <= limit]) for options in layers]
     if not all(choices):
         return None
-    least = [min(circuit.multipliers for circuit in options) for options in choices]
+    least = [min(option.area.multipliers for option in options) for options in choices]
     best: tuple[int, tuple[Fragment, ...]] | None = None
 
     def search(chosen: tuple[Fragment, ...], left: Area, used: int) -> None:
@@ -55,19 +56,19 @@ def _smallest(
         if number == len(choices):
             best = used, chosen
             return
-        for circuit in choices[number]:
-            if circuit.area.fits(left):
-                search((*chosen, circuit), left - circuit.area, used + circuit.multipliers)
+        for circuit, area, _ in choices[number]:
+            if area.fits(left):
+                search((*chosen, circuit), left - area, used + area.multipliers)
 
     search((), room, 0)
     return best[1] if best is not None else None
 
 
-def _pareto(circuits: list[Fragment]) -> list[Fragment]:
-    """Circuits that no other one undercuts in every resource, fewest multipliers first."""
-    ordered = sorted(circuits, key=lambda c: (c.multipliers, c.area.lut, c.area.local_bytes))
-    kept: list[Fragment] = []
-    for circuit in ordered:
-        if not any(other.area.fits(circuit.area) for other in kept):
-            kept.append(circuit)
+def _pareto(options: list[Option]) -> list[Option]:
+    """Options that no other one undercuts in every resource, fewest multipliers first."""
+    ordered = sorted(options, key=lambda o: (o.area.multipliers, o.area.lut, o.area.local_bytes))
+    kept: list[Option] = []
+    for option in ordered:
+        if not any(other.area.fits(option.area) for other in kept):
+            kept.append(option)
     return kept

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from fragenv.errors import FragenvError
+from fragenv.hardware.area_model import shell_area, sram_bytes
+from fragenv.hardware.resources import SRAM_BLOCK_BYTES
 
 DEFAULT_CHIP = "cgra512"
 #: TOML types that a field's type accepts
@@ -56,15 +58,19 @@ class Chip:
     """A chip, split as partial reconfiguration does it: a static shell that holds the tensor
     buffer, DMA and sequencer, and a reconfigurable region in which fragments are bound.
 
+    ``multipliers`` and ``lut`` are those of the whole device, as its data sheet counts them; what
+    the shell takes of them is found by the area model. SRAM is divided by the file itself.
+
     All rates are per cycle of ``clock_mhz``; all sizes in bytes.
     """
 
     name: str
     multipliers: int
     lut: int
-    #: SRAM of the shell, for tensors and weights
+    #: SRAM of the shell, for tensors and weights: what its block RAMs hold. Bytes are written one
+    #: by one, which leaves an FPGA's parity bits unused: 2 KiB of a block of 18 Kbit
     buffer_bytes: int
-    #: SRAM of the region, for the fragments' accumulators
+    #: SRAM of the region, for the fragments' accumulators, parity bits included
     local_bytes: int
     dram_bytes_per_cycle: int
     dram_latency_cycles: int
@@ -72,6 +78,8 @@ class Chip:
     config_bytes: int
     config_bytes_per_cycle: float
     clock_mhz: float
+    #: whose synthesis the area of fragments follows: a key of ``area_model.json``
+    family: str = "cgra"
     #: energy of one DRAM byte, one SRAM byte and one int8 multiply-accumulate, in picojoules
     dram_pj_per_byte: float = 0.0
     sram_pj_per_byte: float = 0.0
@@ -85,19 +93,46 @@ class Chip:
                 raise ChipError(f"chip '{self.name}': {name} must be positive")
         if self.dram_latency_cycles < 0:
             raise ChipError(f"chip '{self.name}': dram_latency_cycles must not be negative")
+        if self.family not in SRAM_BLOCK_BYTES:
+            known = ", ".join(SRAM_BLOCK_BYTES)
+            raise ChipError(
+                f"chip '{self.name}': unknown family '{self.family}'; known are {known}"
+            )
 
     @property
     def area(self) -> Area:
-        """What the region offers to fragments."""
-        return Area(self.multipliers, self.lut, self.local_bytes)
+        """What the region offers to fragments: all but the shell of a chip without circuits.
+
+        Raises:
+            AreaModelError: the model does not know the family.
+        """
+        shell = self.shell((), (), 0)
+        return Area(self.multipliers, self.lut - shell.lut, self.local_bytes)
+
+    def shell(self, readers: tuple[int, ...], writers: tuple[int, ...], circuits: int) -> Area:
+        """What the shell takes, buffer included.
+
+        Args:
+            readers: bytes per cycle of the buffer's reader ports beside the DMA's.
+            writers: the same of its writer ports.
+            circuits: fragments, each of which has a queue.
+
+        Raises:
+            AreaModelError: the model does not know the family.
+        """
+        beat = self.dram_bytes_per_cycle
+        ports = (beat, *readers), (beat, *writers)
+        found = shell_area(self.buffer_bytes, *ports, circuits, self.family)
+        return Area(found.dsp, found.lut, sram_bytes(found, self.family))
 
     def config_bytes_of(self, area: Area) -> int:
-        """Configuration bytes of a fragment: the whole region's, times the largest share of a
-        resource that the fragment takes (frames of a column are configured together)."""
+        """Configuration bytes of a circuit: the whole region's, times the largest share of a
+        resource that the circuit takes (frames of a column are configured together)."""
+        total = self.area
         share = max(
-            area.multipliers / self.multipliers,
-            area.lut / self.lut,
-            area.local_bytes / self.local_bytes,
+            area.multipliers / total.multipliers,
+            area.lut / total.lut,
+            area.local_bytes / total.local_bytes,
         )
         return max(1, round(self.config_bytes * share))
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fragenv.graph.operators import Operator, OpKind
-from fragenv.hardware.chip import Area
-from fragenv.hardware.timing import ACC_PIXELS
+from fragenv.hardware.area_model import area_of, sram_bytes
+from fragenv.hardware.chip import Area, Chip
 
 
 class Stage(StrEnum):
@@ -20,21 +20,6 @@ class Stage(StrEnum):
     ADD = "add"
     POOL = "pool"
     LRN = "lrn"
-
-
-#: LUTs: of a fragment's control, per multiplier, per output lane (requantiser), per output lane of
-#: each stage. First estimates, of the order of the 8 x 8 array in the ECP5 synthesis of the
-#: references (6,696 LUT4).
-LUT_BASE = 1500
-LUT_PER_MULTIPLIER = 20
-LUT_PER_LANE = 400
-LUT_PER_STAGE_LANE = {
-    Stage.MAC: 0,
-    Stage.DEPTHWISE: 40,
-    Stage.ADD: 120,
-    Stage.POOL: 60,
-    Stage.LRN: 200,
-}
 
 
 def stages_of(operator: Operator) -> frozenset[Stage]:
@@ -85,20 +70,40 @@ class Fragment:
 
     @property
     def multipliers(self) -> int:
+        """Multipliers of the array; requantisation takes more (see ``area``)."""
         if Stage.MAC in self.stages:
             return self.lanes_in * self.lanes_out
         return self.lanes_out if Stage.DEPTHWISE in self.stages else 0
 
+    def area(self, family: str) -> Area:
+        """Resources of the circuit, by the model that was fitted to synthesis for a family of
+        chips.
+
+        Raises:
+            AreaModelError: the model does not know the family.
+        """
+        found = area_of(self.lanes_in, self.lanes_out, self.stages, family)
+        return Area(found.dsp, found.lut, sram_bytes(found, family))
+
     @property
-    def area(self) -> Area:
-        """Resources that the fragment takes while it is bound."""
-        per_lane = LUT_PER_LANE + sum(LUT_PER_STAGE_LANE[stage] for stage in self.stages)
-        accumulators = 2 * ACC_PIXELS * self.lanes_out * 4 if self.has_array else 0
-        return Area(
-            multipliers=self.multipliers,
-            lut=LUT_BASE + LUT_PER_MULTIPLIER * self.multipliers + per_lane * self.lanes_out,
-            local_bytes=accumulators,
-        )
+    def read_ports(self) -> tuple[int, ...]:
+        """Bytes per cycle of its readers of the buffer: pixels, weights, residuals."""
+        weights = (self.lanes_out,) if self.has_array else ()
+        residuals = (self.lanes_out,) if Stage.ADD in self.stages else ()
+        return (max(self.lanes_in, self.lanes_out), *weights, *residuals)
+
+    def bound_area(self, chip: Chip) -> Area:
+        """Resources that the fragment takes of a chip's region while it is bound: the circuit, and
+        what the shell has on its account, a queue and ports of the buffer.
+
+        A fragment wider than the DRAM's port makes all rows of the buffer wider. It pays for the
+        shell's own; ports of narrower fragments beside it are counted as if they were alone.
+
+        Raises:
+            AreaModelError: the model does not know the chip's family.
+        """
+        shell = chip.shell(self.read_ports, (self.lanes_out,), 1) - chip.shell((), (), 0)
+        return self.area(chip.family) + shell
 
     def implements(self, needed: Iterable[Stage]) -> bool:
         """Whether every needed stage is there; unused ones are bypassed."""
@@ -131,11 +136,6 @@ class FusedFragment:
     @property
     def multipliers(self) -> int:
         return sum(part.multipliers for part in self.parts)
-
-    @property
-    def area(self) -> Area:
-        """Resources that all circuits take together."""
-        return sum((part.area for part in self.parts), Area())
 
     def subsumes(self, other: Fragment | FusedFragment) -> bool:
         """Whether these circuits can stand in for the other's, each for its own."""

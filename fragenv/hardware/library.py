@@ -24,7 +24,7 @@ LANES: tuple[int, ...] = (
 )
 #: lane shapes that take the whole chip in turns, and pairs that share it
 WHOLE_CHIP, PAIRS = 3, 2
-#: lanes of depthwise fragments: shares of the chip's local SRAM or multipliers, whichever is less
+#: depthwise fragments are the widest that fit in these shares of the chip
 DEPTHWISE_SHARES = (1.0, 0.5, 0.25)
 
 
@@ -46,7 +46,10 @@ def build_library(shapes: Sequence[TaskShape], chip: Chip, batch: int) -> tuple[
     if arrays:
         lanes, cycles = _lane_cycles(arrays, chip, batch)
         # before the comparison: a shape that needs more accumulators than there are excludes none
-        fits = [Fragment(int(i), int(o), tuple(stages)).area.fits(chip.area) for i, o in lanes]
+        fits = [
+            Fragment(int(i), int(o), tuple(stages)).bound_area(chip).fits(chip.area)
+            for i, o in lanes
+        ]
         lanes, cycles = lanes[fits], cycles[:, fits]
         keep = _pareto(lanes, cycles)
         lanes, cycles = lanes[keep], cycles[:, keep]
@@ -54,26 +57,30 @@ def build_library(shapes: Sequence[TaskShape], chip: Chip, batch: int) -> tuple[
         loads = np.array([s.weight_bytes / chip.dram_bytes_per_cycle for s in arrays])
         bounded = np.maximum(cycles, loads[:, None])
         candidates = [Fragment(int(i), int(o), tuple(stages)) for i, o in lanes]
-        fragments += _in_turns(candidates, bounded, chip.area)
-        fragments += _in_pairs(candidates, cycles, chip.area)
+        areas = [f.bound_area(chip) for f in candidates]
+        fragments += _in_turns(candidates, areas, bounded, chip.area)
+        fragments += _in_pairs(candidates, areas, cycles, chip.area)
         if depthwise:
             # a partner for the depthwise fragment of middle size
-            room = chip.area - depthwise[len(depthwise) // 2].area
-            fragments += _in_turns(candidates, bounded, room)[:1]
+            room = chip.area - depthwise[len(depthwise) // 2].bound_area(chip)
+            fragments += _in_turns(candidates, areas, bounded, room)[:1]
     fragments += depthwise
     vector = tuple(rest - {Stage.DEPTHWISE})
     if vector or any(s.array is None for s in shapes):
-        fragments.append(Fragment(1, min(64, max(8, chip.dram_bytes_per_cycle)), vector))
-    return tuple(f for f in dict.fromkeys(fragments) if f.area.fits(chip.area))
+        lanes_out = min(64, max(8, chip.dram_bytes_per_cycle))
+        while not Fragment(1, lanes_out, vector).bound_area(chip).fits(chip.area) and lanes_out > 1:
+            lanes_out //= 2
+        fragments.append(Fragment(1, lanes_out, vector))
+    return tuple(f for f in dict.fromkeys(fragments) if f.bound_area(chip).fits(chip.area))
 
 
 def _depthwise(stages: tuple[Stage, ...], chip: Chip) -> list[Fragment]:
     found = []
     for share in DEPTHWISE_SHARES:
-        local = int(chip.local_bytes * share) // (8 * ACC_PIXELS)
-        lanes = min(local, int(chip.multipliers * share), max(LANES))
-        if lanes and Fragment(1, lanes, stages).area.fits(chip.area):
-            found.append(Fragment(1, lanes, stages))
+        total = chip.area
+        room = Area(*(int(r * share) for r in (total.multipliers, total.lut, total.local_bytes)))
+        fragments = (Fragment(1, lanes, stages) for lanes in reversed(LANES))
+        found += [f for f in fragments if f.bound_area(chip).fits(room)][:1]
     return found
 
 
@@ -114,11 +121,11 @@ def _pareto(lanes: npt.NDArray[np.int64], cycles: npt.NDArray[np.float64]) -> np
 
 
 def _in_turns(
-    candidates: list[Fragment], cycles: npt.NDArray[np.float64], room: Area
+    candidates: list[Fragment], areas: list[Area], cycles: npt.NDArray[np.float64], room: Area
 ) -> list[Fragment]:
     """Greedy cover: shapes within ``room`` that lower the sum over tasks of the cycles on the best
     chosen shape most, one at a time; fewer than ``WHOLE_CHIP`` where one more gains under 1%."""
-    fits = np.array([f.area.fits(room) for f in candidates], dtype=np.bool_)
+    fits = np.array([a.fits(room) for a in areas], dtype=np.bool_)
     if not fits.any():
         return []
     best = np.full(len(cycles), np.inf)
@@ -134,17 +141,17 @@ def _in_turns(
 
 
 def _in_pairs(
-    candidates: list[Fragment], cycles: npt.NDArray[np.float64], room: Area
+    candidates: list[Fragment], areas: list[Area], cycles: npt.NDArray[np.float64], room: Area
 ) -> list[Fragment]:
     """The ``PAIRS`` best pairs that fit together without a fragment in common, by the time of the
     busier one when the tasks are divided between them as well as possible (divided tasks
     allowed)."""
     if not candidates:
         return []
-    areas = np.array([(f.area.multipliers, f.area.lut, f.area.local_bytes) for f in candidates])
+    taken = np.array([(a.multipliers, a.lut, a.local_bytes) for a in areas])
     limit = np.array([room.multipliers, room.lut, room.local_bytes])
     first, second = np.triu_indices(len(candidates), k=1)
-    fits = ((areas[first] + areas[second]) <= limit).all(axis=1)
+    fits = ((taken[first] + taken[second]) <= limit).all(axis=1)
     first, second = first[fits], second[fits]
     if not len(first):
         return []

@@ -2,8 +2,8 @@
 
 It shares no code with the transition, the lowering, the simulator or the timing formulas:
 legality, times, traffic and the rewards are derived again from the file's own fields. What it takes
-on trust is the description of the network, the chip and the fragments, and durations above their
-least.
+on trust is the description of the network, the chip with its region, the fragments, and durations
+above their least.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class _Checker:
         ]
         self.tasks: list[Json] = data["tasks"]
         self.chip: Json = data["chip"]
+        self.region: Json = data["region"]
         self.fragments: list[Json] = data["fragments"]
         self.operators: dict[str, Json] = {op["name"]: op for op in data["operators"]}
         self.tensors: dict[str, Json] = {t["name"]: t for t in data["tensors"]}
@@ -304,6 +305,11 @@ class _Checker:
             for instance in sorted(mine, key=lambda i: spans[i][0])[-count:]:
                 spans[instance] = (spans[instance][0], float("inf"))
         for resource in ("multipliers", "lut", "local_bytes"):
+            if self.region[resource] > self.chip[resource]:
+                device = self.chip[resource]
+                self.broken(
+                    "region exceeds chip", "region", self.region[resource], device, resource
+                )
             changes: Counter[float] = Counter()
             for instance, (begin, end) in spans.items():
                 size = self.fragments[self.bindings[instance]["fragment"]]["area"][resource]
@@ -312,8 +318,8 @@ class _Checker:
             used = 0
             for cycle in sorted(changes):
                 used += changes[cycle]
-                if used > self.chip[resource]:
-                    self.broken("area exceeded", cycle, used, self.chip[resource], resource)
+                if used > self.region[resource]:
+                    self.broken("area exceeded", cycle, used, self.region[resource], resource)
                     break
 
     def binding_spans(self) -> dict[int, tuple[float, float]]:

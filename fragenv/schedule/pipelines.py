@@ -36,7 +36,7 @@ def build_pipelines(
     rest = {stage for fragment in arrays for stage in fragment.stages}
     found = []
     for kind, members in ranked:
-        pipeline = _pipeline(kind, members, rest, chip.area)
+        pipeline = _pipeline(kind, members, rest, chip)
         if pipeline is not None:
             found.append(pipeline)
         if len(found) == PIPELINES:
@@ -50,7 +50,7 @@ def _hidden_bytes(shape: FusedShape) -> int:
 
 
 def _pipeline(
-    kind: tuple[Stage | None, ...], members: list[FusedShape], rest: set[Stage], room: Area
+    kind: tuple[Stage | None, ...], members: list[FusedShape], rest: set[Stage], chip: Chip
 ) -> FusedFragment | None:
     """The balanced circuits for all patterns of a kind together."""
     needed: list[set[Stage]] = [set() for _ in kind]
@@ -65,15 +65,22 @@ def _pipeline(
     options = []
     for i in range(len(kind)):
         layers = [shape.layers[i].shape for shape in members]
-        circuits = _circuits(tuple(needed[i]), room)
-        options.append([Option(c, sum(frame_cycles(s, c) for s in layers)) for c in circuits])
-    chosen = balanced(options, room)
+        circuits = _circuits(tuple(needed[i]), chip)
+        options.append(
+            [Option(c, area, sum(frame_cycles(s, c) for s in layers)) for c, area in circuits]
+        )
+    chosen = balanced(options, chip.area)
     return FusedFragment(chosen) if chosen is not None else None
 
 
-def _circuits(stages: tuple[Stage, ...], room: Area) -> list[Fragment]:
-    """Circuits with some stages that fit."""
-    array = Stage.MAC in stages
-    shapes = [(i, o) for i in (_LANES if array else (1,)) for o in _LANES]
-    found = [Fragment(i, o, stages) for i, o in shapes if i * o <= room.multipliers or not array]
-    return [circuit for circuit in found if circuit.area.fits(room)]
+def _circuits(stages: tuple[Stage, ...], chip: Chip) -> list[tuple[Fragment, Area]]:
+    """Circuits with some stages that fit, and their areas."""
+    room, rows = chip.area, _LANES if Stage.MAC in stages else (1,)
+    found = []
+    for lanes_in in rows:
+        for lanes_out in _LANES:
+            circuit = Fragment(lanes_in, lanes_out, stages)
+            area = circuit.bound_area(chip) if circuit.multipliers <= room.multipliers else None
+            if area is not None and area.fits(room):
+                found.append((circuit, area))
+    return found

@@ -9,7 +9,7 @@ from fragenv.errors import FragenvError
 from fragenv.graph.check import check_chip
 from fragenv.graph.dataflow import DataflowGraph
 from fragenv.graph.operators import Operator, OpKind
-from fragenv.hardware.chip import DEFAULT_CHIP, Chip, load_chip
+from fragenv.hardware.chip import DEFAULT_CHIP, Area, Chip, load_chip
 from fragenv.hardware.fragment import Fragment, FusedFragment
 from fragenv.hardware.library import build_library
 from fragenv.hardware.timing import bind_cycles
@@ -104,17 +104,22 @@ class Problem:
         pipelines = build_pipelines([f.layers.shape for f in fusions], arrays, self.chip)
         self.library: tuple[Fragment | FusedFragment, ...] = (*arrays, *pipelines)
         self.choices: tuple[tuple[Choice, ...], ...] = Offers(self).choices(chains, fusions)
+        #: what the region offers to fragments
+        self.region = self.chip.area
         #: per fragment and circuit: area, configuration bytes and cycles
-        self.part_areas = tuple(tuple(p.area for p in f.parts) for f in self.library)
+        self.part_areas = tuple(
+            tuple(part.bound_area(self.chip) for part in f.parts) for f in self.library
+        )
         self.part_config_bytes = tuple(
-            tuple(self.chip.config_bytes_of(area) for area in areas) for areas in self.part_areas
+            tuple(self.chip.config_bytes_of(part.area(self.chip.family)) for part in f.parts)
+            for f in self.library
         )
         self.part_bind_cycles = tuple(
             tuple(bind_cycles(b, self.chip) for b in sizes) for sizes in self.part_config_bytes
         )
+        self.areas = tuple(sum(areas, Area()) for areas in self.part_areas)
         self.config_bytes = tuple(sum(sizes) for sizes in self.part_config_bytes)
         self.bind_cycles = tuple(sum(cycles) for cycles in self.part_bind_cycles)
-        self.areas = tuple(f.area for f in self.library)
         #: fragments that can stand in for fragment i: itself first
         self.substitutes = tuple(
             (i, *(j for j, g in enumerate(self.library) if j != i and g.subsumes(f)))

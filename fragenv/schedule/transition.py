@@ -240,7 +240,7 @@ def _bind(problem: Problem, state: State, fragment: int) -> int:
     if found:
         return min(found)[1]
     area = problem.areas[fragment]
-    while None not in state.slots or not area.fits(problem.chip.area - state.area_held):
+    while None not in state.slots or not area.fits(problem.region - state.area_held):
         _, oldest = min((s.last_use, i) for i, s in enumerate(state.slots) if s is not None)
         _evict(problem, state, oldest)
     index = state.slots.index(None)
@@ -273,7 +273,7 @@ def _occupy(
 def _configure(problem: Problem, state: State, fragment: int, index: int) -> tuple[int, ...]:
     """Swap a fragment in through the configuration port, circuit by circuit, as soon as its area is
     free; when each is in."""
-    area, total = problem.areas[fragment], problem.chip.area
+    area, total = problem.areas[fragment], problem.region
     taken, free_at = state.area_held + area, 0
     for time, given, _ in state.area_releases:
         # before ``time`` that fragment's area was still taken

@@ -1,4 +1,4 @@
-"""Fits the area model to a grid of synthesised fragments and shells."""
+"""Fits the area model to synthesised fragments and shells."""
 
 from __future__ import annotations
 
@@ -7,92 +7,22 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import nnls
 
-from fragenv.hardware.area_model import (
-    BLOCKS,
-    Coefficients,
-    fragment_features,
-    predict,
-    shell_features,
-)
-from fragenv.hardware.chip import load_chip
-from fragenv.hardware.fragment import Fragment, Stage
+from fragenv.hardware.area_model import BLOCKS, Coefficients, predict
 from fragenv.hardware.resources import RESOURCES, Resources
-from fragenv.synth.configurations import fragments_of, shell, shell_of, top_of
-from fragenv.synth.netlist import Design, synthesise
+from fragenv.synth.grid import Point
+from fragenv.synth.netlist import synthesise
+from fragenv.synth.tools import SynthesisError
 
-MAC, POOL, ADD, DEPTHWISE, LRN = Stage.MAC, Stage.POOL, Stage.ADD, Stage.DEPTHWISE, Stage.LRN
-
-#: (lanes_in, lanes_out, stages) of the fragments
-FRAGMENTS: tuple[tuple[int, int, tuple[Stage, ...]], ...] = (
-    *(
-        (i, o, (MAC,))
-        for i, o in ((1, 6), (4, 4), (8, 8), (4, 16), (16, 4), (7, 12), (3, 24), (16, 16))
-    ),
-    *(
-        (i, o, stages)
-        for i, o in ((4, 4), (8, 12))
-        for stages in (
-            (MAC, POOL),
-            (MAC, ADD, DEPTHWISE, POOL),
-            (POOL,),
-            (ADD,),
-            (LRN,),
-        )
-    ),
-    *((1, o, (DEPTHWISE,)) for o in (4, 12)),
-)
-#: (chip, lanes of the circuits that are bound at once) of the shells
-SHELLS = (
-    ("ecp5-85", ((8, 8),)),
-    ("ecp5-85", ((4, 4),)),
-    ("ecp5-85", ((4, 16), (4, 4))),
-    ("ecp5-85", ((4, 16), (4, 4), (8, 4))),
-    ("cgra512", ((16, 16),)),
-    ("cgra512", ((8, 32), (8, 8))),
-    ("xc7z020", ((8, 16),)),
-    ("xc7z020", ((8, 16), (8, 8))),
-    ("xc7z045", ((16, 16),)),
-)
 #: a coefficient this close to an integer is one: whole multipliers and block RAMs are counted
 _INTEGER = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A circuit of the grid: what its resources depend on, and how it is synthesised."""
-
-    kind: str
-    name: str
-    features: Mapping[str, float]
-    design: Design
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
     point: Point
     found: Resources
-
-
-def grid() -> list[Point]:
-    """All circuits that the model is fitted to."""
-    points = []
-    chip = load_chip("ecp5-85")
-    for lanes_in, lanes_out, stages in FRAGMENTS:
-        fragment = Fragment(lanes_in, lanes_out, stages)
-        design = next(iter(fragments_of(top_of(chip, (fragment,))).values()))
-        features = fragment_features(lanes_in, lanes_out, stages)
-        points.append(Point("fragment", fragment.key, features, design))
-    for preset, shapes in SHELLS:
-        fragments = [Fragment(i, o, (MAC, POOL)) for i, o in shapes]
-        top = top_of(load_chip(preset), fragments)
-        measures = shell_of(top)
-        features = shell_features(
-            measures.buffer_bytes, measures.readers, measures.writers, measures.circuits
-        )
-        name = f"{preset} {' '.join(f'{i}x{o}' for i, o in shapes)}"
-        points.append(Point("shell", name, features, shell(top)))
-    return points
 
 
 def synthesise_all(
@@ -117,42 +47,60 @@ def synthesise_all(
 
 
 def fit(measured: Sequence[Measured]) -> dict[str, Coefficients]:
-    """Coefficients of each kind of circuit: least squares of the relative errors."""
+    """Coefficients of each kind of circuit: least squares of the relative errors, none of them
+    negative, because nothing that is added makes a circuit smaller. Points that are held out are
+    not looked at.
+
+    Raises:
+        SynthesisError: the points do not determine the coefficients.
+    """
     model: dict[str, Coefficients] = {}
-    for kind in dict.fromkeys(m.point.kind for m in measured):
-        rows = [m for m in measured if m.point.kind == kind]
+    for kind in ("fragment", "shell"):
+        rows = [m for m in measured if m.point.kind == kind and not m.point.held_out]
         known = list(dict.fromkeys(n for m in rows for n in m.point.features))
-        model[kind] = {}
-        for resource in RESOURCES:
-            names = [n for n in known if _matters(n, resource)]
-            matrix = np.array([[m.point.features.get(n, 0.0) for n in names] for m in rows])
-            wanted = np.array([getattr(m.found, resource) for m in rows], float)
-            weights = 1 / np.maximum(wanted, 1)
-            found = np.linalg.lstsq(matrix * weights[:, None], wanted * weights, rcond=1e-9)[0]
-            values = zip(names, (_rounded(float(v)) for v in found), strict=True)
-            model[kind][resource] = {n: v for n, v in values if v}  # type: ignore[index]
+        model[kind] = {r: _coefficients(kind, rows, known, r) for r in RESOURCES}
     return model
 
 
-def coarse_grained(
-    ecp5: Mapping[str, Coefficients], xilinx: Mapping[str, Coefficients]
-) -> dict[str, Coefficients]:
+def _coefficients(
+    kind: str, rows: Sequence[Measured], known: Sequence[str], resource: str
+) -> dict[str, float]:
+    names = [n for n in known if _matters(n, resource)]
+    matrix = np.array([[m.point.features.get(n, 0.0) for n in names] for m in rows])
+    if not names or np.linalg.matrix_rank(matrix) < len(names):
+        raise SynthesisError(
+            f"{len(rows)} circuits of kind '{kind}' do not determine the {len(names)} coefficients "
+            f"of '{resource}'; synthesise more of the grid"
+        )
+    wanted = np.array([getattr(m.found, resource) for m in rows], float)
+    weights = 1 / np.maximum(wanted, 1)
+    found = nnls(matrix * weights[:, None], wanted * weights)[0]
+    values = zip(names, (_rounded(float(v)) for v in found), strict=True)
+    return {n: v for n, v in values if v}
+
+
+def coarse_grained(xilinx: Mapping[str, Coefficients]) -> dict[str, Coefficients]:
     """A model of coarse-grained arrays, for which there is no synthesis tool here: an assumption.
 
-    Their processing elements multiply 16-bit words (Amber: Carsello et al., VLSI 2022), so products
-    take as many of them as of an ECP5's 18-bit multipliers; other logic is counted as the tables of
-    six inputs that it would replace; memory tiles hold the sums alone.
+    Their processing elements are the array's multipliers alone: requantisation has units of its own
+    at the array's edge, as in NVDLA and Gemmini (Genc et al., DAC 2021). Other logic is counted as
+    the tables of six inputs that it would replace; a memory tile holds the sums of an output lane.
+    The shell is hard-wired, as Amber's global buffer is, and takes nothing of the array.
     """
-    fragment = {**xilinx["fragment"], "dsp": ecp5["fragment"]["dsp"]}
-    fragment["sram"] = {"array_lanes_out": 1.0}
-    return {"fragment": fragment, "shell": {**xilinx["shell"], "sram": {}}}
+    fragment = {
+        **xilinx["fragment"],
+        "dsp": {"multipliers": 1.0},
+        "sram": {"array_lanes_out": 1.0},
+    }
+    return {"fragment": fragment, "shell": {name: {} for name in RESOURCES}}
 
 
 def _matters(feature: str, resource: str) -> bool:
     """Whether a resource can depend on a feature."""
     if resource == "sram":
         return feature in BLOCKS
-    return feature != "accumulator_blocks"  # the tables around a buffer's blocks are many
+    # tables and registers stand around the memories' ports, not around each of their blocks
+    return feature not in {"accumulator_blocks", "buffer_blocks"}
 
 
 def _rounded(value: float) -> float:

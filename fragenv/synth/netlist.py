@@ -45,6 +45,16 @@ def synthesise(design: Design, family: str) -> Resources:
     return count(_synthesised(design, family)[0], family)
 
 
+def known(design: Design, family: str) -> Resources | None:
+    """The resources of a design that was synthesised before; nothing is run.
+
+    Raises:
+        SynthesisError: Yosys is not there.
+    """
+    cells = cache_folder() / key(design, family) / "cells.json"
+    return count(json.loads(cells.read_text("utf-8")), family) if cells.exists() else None
+
+
 def netlist(design: Design) -> str:
     """The mapped netlist for an ECP5, in Yosys' JSON.
 

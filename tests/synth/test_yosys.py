@@ -8,7 +8,7 @@ import pytest
 
 from fragenv.hardware.resources import Resources
 from fragenv.synth.configurations import cell, cells
-from fragenv.synth.netlist import Design, key, synthesise, write_files
+from fragenv.synth.netlist import Design, key, known, synthesise, write_files
 from fragenv.synth.place import place
 from fragenv.synth.resources import count
 from fragenv.synth.tools import SynthesisError, run, yosys
@@ -62,6 +62,18 @@ def test_synthesise__refuses_with_the_tools_message(needs_yosys: None) -> None:
         synthesise(Design("wrong", {"wrong.sv": "module wrong (; endmodule"}), "ecp5")
     with pytest.raises(SynthesisError, match="unknown family 'ice40'"):
         synthesise(cell("fe_fifo"), "ice40")
+
+
+@pytest.mark.rtl
+def test_known__is_what_was_synthesised(
+    needs_yosys: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fragenv.synth.netlist.cache_folder", lambda: tmp_path)
+    fifo = cell("fe_fifo", Bits=2, Depth=2)
+    assert known(fifo, "ecp5") is None
+    found = synthesise(fifo, "ecp5")
+    assert known(fifo, "ecp5") == found
+    assert known(fifo, "xilinx") is None
 
 
 def test_cell__has_what_is_below_it_alone() -> None:
