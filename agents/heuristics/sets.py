@@ -8,7 +8,7 @@ from agents.heuristics.search import Filter, beam_search, better
 from agents.scheduler import Meter, Partial
 from fragenv.hardware.chip import Area
 from fragenv.hardware.fragment import Stage
-from fragenv.schedule.choices import Choice
+from fragenv.schedule.choices import Choice, busiest_cycles
 from fragenv.schedule.problem import Problem
 
 
@@ -22,7 +22,7 @@ def fitting_sets(problem: Problem) -> list[frozenset[int]]:
     for size in (1, 2, 3):
         for chosen in itertools.combinations(range(len(library)), size):
             area = sum((problem.areas[i] for i in chosen), Area())
-            if arrays & set(chosen) and area.fits(problem.chip.area):
+            if arrays & set(chosen) and area.fits(problem.region):
                 found.append((-area.multipliers, chosen))
     return [frozenset(chosen) for _, chosen in sorted(found)]
 
@@ -54,18 +54,14 @@ def _divided(problem: Problem, chosen: frozenset[int]) -> Filter:
     cycles: dict[int, dict[int, int]] = {}
     for node, options in enumerate(problem.choices):
         for choice in options:
+            if choice.layers:
+                continue
             if choice.fragment in chosen and choice.fragment not in cycles.setdefault(node, {}):
-                cycles[node][choice.fragment] = _array_cycles(problem, choice)
+                fragment = problem.library[choice.fragment]
+                cycles[node][choice.fragment] = busiest_cycles(choice, fragment)
     load = dict.fromkeys(chosen, 0)
     place: dict[int, int] = {}
     for node, offered in sorted(cycles.items(), key=lambda item: -min(item[1].values())):
         place[node] = min(offered, key=lambda f: (load[f] + offered[f], offered[f]))
         load[place[node]] += offered[place[node]]
     return lambda choice: place.get(choice.node) == choice.fragment
-
-
-def _array_cycles(problem: Problem, choice: Choice) -> int:
-    """Cycles of one frame of a task on its fragment, all weights in one RUN."""
-    shape, fragment = choice.shape, problem.library[choice.fragment]
-    blocks = (0, shape.blocks_per_group(fragment) * shape.output_groups(fragment))
-    return shape.run_cycles(fragment, blocks, shape.window.rows_out, shape.out_rows, shape.k)

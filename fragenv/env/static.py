@@ -146,12 +146,12 @@ def static_arrays(
         for fragment, area in zip(problem.library, problem.areas, strict=True)
     ]
     most = max(len(c.operators) for options in problem.choices for c in options)
-    cycles: dict[tuple[TaskShape, int], int] = {}
+    cycles: dict[tuple[int, int], int] = {}
     for i, options in enumerate(problem.choices):
         for j, option in enumerate(options):
-            key = (option.shape, option.fragment)
+            key = (option.shape_index, option.fragment)
             if key not in cycles:
-                cycles[key] = ideal_cycles(option.shape, problem.library[option.fragment])
+                cycles[key] = busiest_cycles(option, problem.library[option.fragment])
             choice[i, j] = _choice_features(problem, option, fragments, cycles[key], most)
     pairs = [
         (tensor - problem.num_inputs, reader)
@@ -177,13 +177,6 @@ def static_arrays(
         },
         fragments,
     )
-
-
-def ideal_cycles(shape: TaskShape, fragment: Fragment) -> int:
-    """Cycles of one frame in one RUN with everything on the chip (closed form, no tiling)."""
-    blocks = shape.blocks_per_group(fragment) * shape.output_groups(fragment)
-    rows = shape.pool.needed(shape.pool.rows_out)
-    return shape.run_cycles(fragment, (0, blocks), rows, shape.pool.rows_out, shape.k)
 
 
 def _node_features(problem: Problem) -> list[list[float]]:
@@ -240,23 +233,25 @@ def _depths(problem: Problem) -> tuple[list[int], list[int]]:
     return depth, height
 
 
-def _fragment_features(fragment: Fragment, area: Area, total: Area) -> Array:
+def _fragment_features(fragment: Fragment | FusedFragment, area: Area, total: Area) -> Array:
     share = max(
         area.multipliers / total.multipliers,
         area.lut / total.lut,
         area.local_bytes / total.local_bytes,
     )
-    lanes = log_feature(fragment.lanes_in), log_feature(fragment.lanes_out)
+    largest = max(fragment.parts, key=lambda part: part.multipliers)
+    lanes = log_feature(largest.lanes_in), log_feature(largest.lanes_out)
     return np.array([*lanes, share], np.float32)
 
 
 def _choice_features(
     problem: Problem, choice: Choice, fragments: list[Array], frame_cycles: int, most: int
 ) -> list[float]:
-    chip, bound, shape = problem.chip, problem.bound, choice.shape
+    chip, bound = problem.chip, problem.bound
+    shapes = [chain.shape for chain in choice.chains]
     cycles = frame_cycles * problem.batch
-    output = problem.tensor_bytes[choice.output]
-    moved = shape.weight_bytes + sum(problem.tensor_bytes[t] for t in set(choice.sources))
+    output = sum(problem.tensor_bytes[t] for t in choice.outputs)
+    moved = sum(s.weight_bytes for s in shapes) + sum(problem.tensor_bytes[t] for t in set(choice.sources))
     moved += 0 if choice.keep else output
     multipliers = max(1, problem.library[choice.fragment].multipliers)
     return [
@@ -269,7 +264,7 @@ def _choice_features(
         moved / chip.dram_bytes_per_cycle / bound.latency_cycles,
         moved / bound.traffic_bytes,
         output / chip.buffer_bytes if choice.keep else 0.0,
-        shape.macs / (multipliers * frame_cycles),
+        sum(s.macs for s in shapes) / (multipliers * frame_cycles),
     ]
 
 
