@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -106,8 +107,7 @@ class Chip:
         Raises:
             AreaModelError: the model does not know the family.
         """
-        shell = self.shell((), (), 0)
-        return Area(self.multipliers, self.lut - shell.lut, self.local_bytes)
+        return _region(self)
 
     def shell(self, readers: tuple[int, ...], writers: tuple[int, ...], circuits: int) -> Area:
         """What the shell takes, buffer included.
@@ -168,6 +168,13 @@ def chip_from_dict(data: dict[str, Any], origin: str) -> Chip:
         return Chip(**data)
     except TypeError as error:
         raise ChipError(f"{origin}: {str(error).removeprefix('Chip.__init__() ')}") from None
+
+
+@lru_cache(maxsize=256)
+def _region(chip: Chip) -> Area:
+    """``Chip.area``, which solvers ask for in every step."""
+    shell = chip.shell((), (), 0)
+    return Area(chip.multipliers, chip.lut - shell.lut, chip.local_bytes)
 
 
 def load_chip(chip: str | Path | Chip) -> Chip:
