@@ -174,7 +174,7 @@ def utilisation_rows(work: Path, seed: int) -> list[Row]:
         op = found.problem.operators[record.choice.operators[0]]
         if op.kind is not OpKind.CONV:
             continue
-        fragment = found.problem.library[record.choice.fragment]
+        fragment = found.problem.circuit(record.choice)
         transfer = (record.plan.dram_read_bytes + record.plan.dram_write_bytes) / (
             chip.dram_bytes_per_cycle
         )

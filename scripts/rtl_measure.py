@@ -75,7 +75,11 @@ def measure(
         sources = [path.read_text("utf-8") for path in (folder / "rtl").glob("*.sv*")]
         verdict = verify(folder, frames, seed)
         lap("verify")
-    bound = [problem.library[b.fragment].multipliers for b in program.bindings if b.at_power_up]
+    bound = [
+        problem.library[b.fragment].parts[b.part].multipliers
+        for b in program.bindings
+        if b.at_power_up
+    ]
     lines = sum(text.count("\n") for text in sources)
     return Measured(problem, program, verdict, lines, sum(bound), seconds)
 

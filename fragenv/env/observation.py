@@ -207,7 +207,7 @@ class Encoder:
                 self._input_share[node, tensor] = problem.tensor_bytes[tensor] / total
         readers = np.array(problem.readers[problem.num_inputs :], np.float32)
         self._per_reader = 1 / np.maximum(readers, 1)
-        area = problem.chip.area
+        area = problem.region
         self._per_area = (1 / area.multipliers, 1 / area.lut, 1 / area.local_bytes)
         # fragment of each choice; one more, whose features are 0, where there is no choice
         fragments = np.full((layout.nodes, layout.choices), len(problem.library))
@@ -260,7 +260,7 @@ class Encoder:
         """(fragments + 1, d): the features that choices of a fragment share; the last row is 0."""
         problem = self.problem
         free_at = {s.fragment: s.last for s in state.slots if s is not None}
-        room = problem.chip.area - state.area_held if None in state.slots else None
+        room = problem.region - state.area_held if None in state.slots else None
         rows: list[tuple[float, ...]] = []
         areas: tuple[Area, ...] = problem.areas
         for index, area in enumerate(areas):
@@ -307,7 +307,7 @@ class Encoder:
             min(state.config_bytes * per_byte, FEATURE_MAX),
             1 - state.tasks_left / self._nodes,
             1 - state.kept_bytes / problem.chip.buffer_bytes,
-            *self._shares(problem.chip.area - state.area_held),
+            *self._shares(problem.region - state.area_held),
             state.untouched.multipliers * self._per_area[0],
             state.slots.count(None) / MAX_SLOTS,
             min(state.dma.last * per_cycle, 1.0),

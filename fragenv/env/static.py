@@ -11,13 +11,14 @@ import numpy.typing as npt
 
 from fragenv.graph.operators import OpKind
 from fragenv.hardware.chip import Area
-from fragenv.hardware.fragment import Fragment
+from fragenv.hardware.fragment import Fragment, FusedFragment
 from fragenv.hardware.timing import bind_cycles
+
+from fragenv.schedule.choices import busiest_cycles
 
 if TYPE_CHECKING:
     from fragenv.schedule.choices import Choice
     from fragenv.schedule.problem import Problem
-    from fragenv.schedule.shape import TaskShape
 
 #: kinds that run on the chip and move data; convolutions without depthwise ones
 _KINDS = (
@@ -142,7 +143,7 @@ def static_arrays(
     node[:count] = _node_features(problem)
     choice = np.zeros((nodes, choices, len(CHOICE_STATIC)), np.float32)
     fragments = [
-        _fragment_features(fragment, area, problem.chip.area)
+        _fragment_features(fragment, area, problem.region)
         for fragment, area in zip(problem.library, problem.areas, strict=True)
     ]
     most = max(len(c.operators) for options in problem.choices for c in options)

@@ -260,7 +260,7 @@ def _manifest(
                 "name": "+".join(names[problem.operators[n].name] for n in record.choice.operators),
                 "macs": problem.batch
                 * sum(problem.operators[n].macs for n in record.choice.operators),
-                "multipliers": problem.library[record.choice.fragment].multipliers,
+                "multipliers": problem.circuit(record.choice).multipliers,
             }
             for record in program.tasks
         ],

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from fragenv.errors import InfeasibleError, Violation
 from fragenv.schedule.problem import Problem
-from fragenv.schedule.program import CommandKind, Program, Role
+from fragenv.schedule.program import CommandKind, Program, ProgramTask, Role
 from fragenv.schedule.simulate import simulate
 
 #: DRAM regions begin at multiples of this
@@ -33,7 +33,8 @@ class Need:
 @dataclass(frozen=True, slots=True)
 class MemoryMap:
     """Byte addresses. Names of buffers: ``task3.weights``, ``task3.input``, ``task3.rows``,
-    ``task3.output``, and ``tensor.X`` for a tensor that is kept on the chip."""
+    ``task3.output``, and ``tensor.X`` for a tensor that is kept on the chip, ``ring3.X`` for one that passes
+    through the layers of a fused task whose first one is task 3."""
 
     buffer: Mapping[str, int]
     buffer_bytes: Mapping[str, int]
@@ -105,11 +106,15 @@ def buffer_needs(problem: Problem, program: Program) -> list[Need]:
             touch(f"tensor.{command.tensor}", problem.tensor_bytes[index], command.id)
             continue
         record = program.tasks[command.task]
-        tiling, keep = record.plan.tiling, record.plan.setting.keep_output
+        tiling = record.plan.tiling
         name = f"task{command.task}"
         running = command.kind is CommandKind.RUN
         if tiling.weight_buffer_bytes and (running or command.role is Role.WEIGHTS):
             touch(f"{name}.weights", tiling.weight_buffer_bytes, command.id)
+        for i, tensor in enumerate(record.choice.sources):
+            ring = record.ring_read(i)
+            if ring is not None and (running or command.source == i):
+                touch(ring_name(record, problem.tensors[tensor]), ring.bytes, command.id)
         if tiling.input_buffer_bytes and (running or command.role is Role.INPUT):
             touch(f"{name}.input", tiling.input_buffer_bytes, command.id)
         if tiling.row_buffer_bytes and running:
@@ -118,12 +123,20 @@ def buffer_needs(problem: Problem, program: Program) -> list[Need]:
             touch(f"{name}.output", tiling.output_buffer_bytes, command.id)
         if not running:
             continue
-        kept = [record.choice.output] if keep else []
+        if record.ring_written is not None:
+            output = problem.tensors[record.choice.output]
+            touch(ring_name(record, output), record.ring_written.bytes, command.id)
+        kept = [record.choice.output] if record.keeps_output else []
         kept += [t for i, t in enumerate(record.choice.sources) if record.on_chip >> i & 1]
         for tensor in kept:
             # a tensor may be kept, spilled and read again from DRAM, but is kept only once
             touch(f"tensor.{problem.tensors[tensor]}", problem.tensor_bytes[tensor], command.id)
     return [Need(name, sizes[name], *spans[name]) for name in spans]
+
+
+def ring_name(task: ProgramTask, tensor: str) -> str:
+    """The name of the ring through which a tensor passes within a task's group."""
+    return f"ring{task.group}.{tensor}"
 
 
 def pack(needs: Iterable[Need], capacity: int, chip: str, align: int = 1) -> dict[str, int]:

@@ -96,7 +96,7 @@ class Translator:
         for number in range(frame, end):
             for row in range(first, last):
                 place = rows.frame_base(number) + rows.offset(number, row)
-                self.loaded[task.number][place] = (number, row)
+                self.loaded[task.record.group][place] = (number, row)
 
         def add(pieces: int, size: int, frame: int, row: int, dram_step: int, step: int) -> None:
             base = rows.frame_base(frame)
@@ -106,7 +106,7 @@ class Translator:
             fields |= {"buffer_first": rows.offset(frame, row), "buffer_step": step}
             work.records.append(Record(fields))
 
-        if window.touched(first, last) == last - first:
+        if task.record.ring_read(index) is not None or window.touched(first, last) == last - first:
             pieces, size = command.runs, command.run_bytes
             step = rows.frame_step if pieces > 1 else 0
             if size > rows.ring_bytes:  # whole frames, one after the other
@@ -142,7 +142,7 @@ class Translator:
     # ---- RUN ----
     def _check_loaded(self, task: Task, index: int, rows: Rows, frames: Span, span: Span) -> None:
         """Refuse a program whose prefetching overwrites rows that a RUN still needs: the RUN's
-        place in the program is after that LOAD, so that no wait could help."""
+        place in the program is after what overwrites them, so that no wait could help."""
         if task.record.on_chip >> index & 1:
             return
         window = task.shape.window
@@ -151,7 +151,7 @@ class Translator:
             for row in range(*span):
                 needed = not skips or window.touched(row, row + 1)
                 place = rows.frame_base(frame) + rows.offset(frame, row)
-                if needed and self.loaded[task.number].get(place) != (frame, row):
+                if needed and self.loaded[task.record.group].get(place) != (frame, row):
                     raise EmitError(
                         f"row {row} of frame {frame} is overwritten before it is used; choose "
                         "another schedule",
@@ -172,6 +172,12 @@ class Translator:
             self._pool(task, command, work)
         if not work.records:
             raise EmitError(f"RUN {command.id} of task {task.number} computes nothing")
+        if task.record.ring_written is not None:
+            rows, _ = task.output_rows(self.memory, command.step)
+            for frame in range(*step.chunk.frames):
+                for row in range(*step.chunk.out_rows):
+                    place = rows.frame_base(frame) + rows.offset(frame, row)
+                    self.loaded[task.record.group][place] = (frame, row)
         return work
 
     def _sources(

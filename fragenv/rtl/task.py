@@ -9,11 +9,12 @@ from fragenv.graph.operators import ACTIVATION_KINDS, POOL_KINDS, Operator, OpKi
 from fragenv.hardware.fragment import Stage
 from fragenv.rtl.errors import EmitError
 from fragenv.rtl.isa import MAX_PARTS
-from fragenv.rtl.memory_map import MemoryMap
+from fragenv.rtl.memory_map import MemoryMap, ring_name
 from fragenv.rtl.numbers import TaskNumbers
 from fragenv.schedule.problem import Problem
+from fragenv.schedule.program import ProgramTask
+from fragenv.schedule.fused import Ring
 from fragenv.schedule.shape import Source
-from fragenv.schedule.state import TaskRecord
 from fragenv.schedule.tiling import Order, input_rows
 
 if TYPE_CHECKING:
@@ -71,12 +72,12 @@ class Task:
     """
 
     def __init__(
-        self, problem: Problem, number: int, record: TaskRecord, numbers: Quantisation | None
+        self, problem: Problem, number: int, record: ProgramTask, numbers: Quantisation | None
     ) -> None:
         self.problem, self.number, self.record = problem, number, record
         self.choice, self.plan = record.choice, record.plan
         self.shape, self.tiling = self.choice.shape, self.plan.tiling
-        self.fragment = problem.library[self.choice.fragment]
+        self.fragment = self.plan.setting.fragment
         self.operators = [problem.operators[n] for n in self.choice.operators]
         head = self.operators[0]
         self.array = head if head.is_mac else None
@@ -143,6 +144,9 @@ class Task:
             base = memory.buffer[f"tensor.{self.source_names[index]}"]
             step = source.rows * source.row_bytes
             return Rows(base, source.rows, source.row_bytes, step, frames=batch)
+        ring = self.record.ring_read(index)
+        if ring is not None:
+            return self._ring_rows(memory, ring, self.source_names[index])
         tiling = self.tiling
         held, held_residual = input_rows(
             setting, tiling.chunk_frames, tiling.chunk_rows, tiling.input_buffers, tiling.cached
@@ -164,6 +168,11 @@ class Task:
         first = epoch * self.problem.batch * needed
         return Rows(base, held, source.row_bytes, 0, first=first, frame_rows=needed)
 
+    def _ring_rows(self, memory: MemoryMap, ring: Ring, tensor: str) -> Rows:
+        """Where a tensor's rows pass through the layers of a fused task."""
+        base = memory.buffer[ring_name(self.record, tensor)]
+        return Rows(base, ring.rows, ring.row_bytes, 0, frame_rows=ring.frame_rows)
+
     def first_rows(self, memory: MemoryMap, channels: int) -> Rows:
         """The row buffer between the first stage and the pool."""
         count = self.shape.pool.live_rows(self.tiling.chunk_rows)
@@ -173,9 +182,11 @@ class Task:
 
     def output_rows(self, memory: MemoryMap, step: int) -> tuple[Rows, int]:
         """Where a step's output rows go, as rows counted from the chunk's first one (or from row 0
-        of the tensor where it is kept), and the channels of a pixel there."""
+        of the tensor where it stays on the chip), and the channels of a pixel there."""
         chunk, shape = self.plan.steps[step].chunk, self.shape
-        if self.plan.setting.keep_output:
+        if self.record.ring_written is not None:
+            return self._ring_rows(memory, self.record.ring_written, self.output), shape.k
+        if self.record.keeps_output:
             base = memory.buffer[f"tensor.{self.output}"]
             return Rows(
                 base,

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from fragenv.schedule.choices import Choice
+from fragenv.schedule.fused import Ring
 from fragenv.schedule.fused_plan import LayerPlan
 from fragenv.schedule.steps import TaskPlan
 
@@ -103,6 +104,21 @@ class ProgramTask(NamedTuple):
     group: int
     #: start of the task's first command
     first_cycle: int
+
+    def ring_read(self, source: int) -> Ring | None:
+        """The ring that a source is read from; None where it is loaded for this task alone, or
+        kept on the chip."""
+        return self.plan.reads[source] if isinstance(self.plan, LayerPlan) else None
+
+    @property
+    def ring_written(self) -> Ring | None:
+        """The ring that the output passes through; None where it leaves the task."""
+        return self.plan.writes if isinstance(self.plan, LayerPlan) else None
+
+    @property
+    def keeps_output(self) -> bool:
+        """Whether the output stays on the chip, whole."""
+        return self.plan.setting.keep_output and self.ring_written is None
 
 
 @dataclass(frozen=True, slots=True)

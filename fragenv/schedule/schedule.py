@@ -132,7 +132,7 @@ def schedule_content(schedule: Schedule, problem: Problem, state: State) -> dict
     program = lower(problem, state)
     return {
         **asdict(schedule),
-        "region": asdict(problem.chip.area),
+        "region": asdict(problem.region),
         "lower_bound": {
             "latency_cycles": problem.bound.latency_cycles,
             "traffic_bytes": problem.bound.traffic_bytes,

@@ -162,5 +162,5 @@ def initial_state(problem: Problem) -> State:
     from fragenv.schedule.problem import MAX_SLOTS
 
     state.slots = (None,) * MAX_SLOTS
-    state.untouched = problem.chip.area
+    state.untouched = problem.region
     return state
