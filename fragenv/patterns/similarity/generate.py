@@ -1,0 +1,175 @@
+"""Random typed graphs: chains, branches and mutations of given ones, from a seed."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from itertools import pairwise
+
+import networkx as nx
+
+from fragenv.graph.operators import LoopNest, Operator, OpKind
+from fragenv.patterns.similarity.typed import TypedGraph
+
+#: kinds with how often they are drawn: those that chips run first, those of attention now and then
+_KINDS: dict[OpKind, float] = {
+    OpKind.CONV: 8,
+    OpKind.RELU: 5,
+    OpKind.CLIP: 2,
+    OpKind.ADD: 3,
+    OpKind.CONCAT: 2,
+    OpKind.MAXPOOL: 2,
+    OpKind.AVGPOOL: 1,
+    OpKind.GLOBALAVG: 1,
+    OpKind.GEMM: 2,
+    OpKind.LRN: 0.5,
+    OpKind.MATMUL: 0.5,
+    OpKind.SOFTMAX: 0.5,
+    OpKind.NORM: 0.5,
+    OpKind.GELU: 0.5,
+    OpKind.AFFINE: 0.5,
+    OpKind.MOVE: 0.5,
+}
+_KERNELS = {OpKind.CONV: (1, 1, 1, 3, 3, 5, 7, 11), OpKind.MAXPOOL: (2, 3), OpKind.AVGPOOL: (2, 3)}
+_SIDES = (7, 14, 28, 56, 112)
+_BRANCHES = 0.3
+
+
+def random_graph(chance: random.Random, most: int) -> TypedGraph:
+    """A connected graph of 1 to ``most`` operators: a chain, some of whose operators read an
+    earlier one instead, or as well where they take more operands."""
+    operators: list[Operator] = []
+    edges: list[tuple[int, int, int]] = []
+    channels = chance.choice((3, 16, 32, 64, 128, 256))
+    for i in range(chance.randint(1, most)):
+        kind = chance.choices(list(_KINDS), list(_KINDS.values()))[0]
+        source = i - 1
+        if i and chance.random() < _BRANCHES:
+            source = chance.randrange(i)
+        inside = operators[source].nest.k if i else channels
+        operators.append(random_operator(chance, kind, inside))
+        if i:
+            edges.append((source, i, 0))
+        if i > 1 and _joins(kind) and chance.random() < 2 * _BRANCHES:
+            other = chance.randrange(i)
+            edges.append((other, i, 0 if kind is OpKind.ADD else 1))
+    return TypedGraph(tuple(operators), tuple(sorted(edges)))
+
+
+def _joins(kind: OpKind) -> bool:
+    return kind in (OpKind.ADD, OpKind.CONCAT, OpKind.MATMUL)
+
+
+def random_operator(chance: random.Random, kind: OpKind, channels: int) -> Operator:
+    """An operator that reads ``channels`` channels."""
+    side = chance.choice(_SIDES)
+    if kind in (OpKind.GEMM, OpKind.MATMUL):
+        return _operator(kind, LoopNest(_channels(chance), channels))
+    if kind not in _KERNELS:
+        return _operator(kind, LoopNest(channels, channels, side, side, h=side, w=side))
+    kernel = chance.choice(_KERNELS[kind])
+    stride = chance.choice((1, 1, 1, 2)) if kind is OpKind.CONV else chance.choice((1, 2, 2))
+    groups, k = 1, channels
+    if kind is OpKind.CONV:
+        k = _channels(chance)
+        if kernel > 1 and chance.random() < 0.25:
+            groups, k = channels, channels
+        elif channels % 2 == 0 and chance.random() < 0.1:
+            groups, k = 2, k + k % 2
+    bounds = {"h": side * stride, "w": side * stride, "stride": (stride, stride), "groups": groups}
+    return _operator(kind, LoopNest(k, channels, side, side, kernel, kernel, **bounds))  # type: ignore[arg-type]
+
+
+def _channels(chance: random.Random) -> int:
+    return int(2 ** chance.uniform(3, 10))
+
+
+def _operator(kind: OpKind, nest: LoopNest) -> Operator:
+    return Operator(kind.value, kind, nest, (), "")
+
+
+def mutated(chance: random.Random, graph: TypedGraph, edits: int, most: int) -> TypedGraph:
+    """``graph`` after random edits: operators replaced, other channels or kernels, one operator
+    more on an edge, one operator less, a shortcut."""
+    for _ in range(edits):
+        edit = chance.choice((_retype, _rescale, _rescale, _insert, _remove, _shortcut))
+        changed = edit(chance, graph)
+        if 1 <= len(changed) <= most:
+            graph = changed
+    return graph
+
+
+def _with(graph: TypedGraph, place: int, op: Operator) -> TypedGraph:
+    operators = (*graph.operators[:place], op, *graph.operators[place + 1 :])
+    return TypedGraph(operators, graph.edges)
+
+
+def _retype(chance: random.Random, graph: TypedGraph) -> TypedGraph:
+    place = chance.randrange(len(graph))
+    kind = chance.choices(list(_KINDS), list(_KINDS.values()))[0]
+    return _with(graph, place, random_operator(chance, kind, graph.operators[place].nest.c))
+
+
+def _rescale(chance: random.Random, graph: TypedGraph) -> TypedGraph:
+    """Other channels of one operator, or another window and channels, of the same kind."""
+    place = chance.randrange(len(graph))
+    old = graph.operators[place]
+    nest = old.nest
+    if nest.groups > 1 or chance.random() < 0.5:
+        return _with(graph, place, random_operator(chance, old.kind, nest.c))
+    if nest.k == nest.c:
+        c = k = _channels(chance)
+    else:
+        c, k = nest.c, _channels(chance)
+    return _with(graph, place, _operator(old.kind, replace(nest, c=c, k=k)))
+
+
+def _insert(chance: random.Random, graph: TypedGraph) -> TypedGraph:
+    """One operator more: on an edge, or at an end of a graph without edges."""
+    kind = chance.choices(list(_KINDS), list(_KINDS.values()))[0]
+    new = len(graph)
+    source = chance.randrange(new)
+    edges = list(graph.edges)
+    leaving = [edge for edge in edges if edge[0] == source]
+    if leaving and chance.random() < 0.7:
+        cut = chance.choice(leaving)
+        edges.remove(cut)
+        edges.append((new, cut[1], cut[2]))
+    edges.append((source, new, 0))
+    op = random_operator(chance, kind, graph.operators[source].nest.k)
+    return TypedGraph((*graph.operators, op), tuple(sorted(edges)))
+
+
+def _remove(chance: random.Random, graph: TypedGraph) -> TypedGraph:
+    """One operator less; its readers read what it read. Unchanged where that would cut it apart."""
+    place = chance.randrange(len(graph))
+    sources = [src for src, dst, _ in graph.edges if dst == place]
+    edges = {edge for edge in graph.edges if place not in edge[:2]}
+    if sources:
+        edges |= {(sources[0], dst, slot) for src, dst, slot in graph.edges if src == place}
+    else:
+        readers = [dst for src, dst, _ in graph.edges if src == place]
+        if any(first == second for first, second in pairwise(readers)) or len(set(readers)) > 1:
+            return graph
+    kept = [i for i in range(len(graph)) if i != place]
+    renumbered = {old: new for new, old in enumerate(kept)}
+    smaller = TypedGraph(
+        tuple(graph.operators[i] for i in kept),
+        tuple(sorted((renumbered[s], renumbered[d], slot) for s, d, slot in edges)),
+    )
+    return smaller if smaller.operators and nx.is_weakly_connected(smaller.nx) else graph
+
+
+def _shortcut(chance: random.Random, graph: TypedGraph) -> TypedGraph:
+    """An edge more, into an operator that joins tensors and has one operand inside."""
+    joins = [i for i, op in enumerate(graph.operators) if _joins(op.kind)]
+    if not joins:
+        return graph
+    place = chance.choice(joins)
+    behind = nx.descendants(graph.nx, place) | {place}
+    sources = [i for i in range(len(graph)) if i not in behind]
+    if not sources or sum(dst == place for _, dst, _ in graph.edges) >= 2:
+        return graph
+    slot = 0 if graph.operators[place].kind is OpKind.ADD else 1
+    edges = {*graph.edges, (chance.choice(sources), place, slot)}
+    return TypedGraph(graph.operators, tuple(sorted(edges)))
