@@ -30,8 +30,8 @@ MEASURES = (
 FEATURES = (*(kind.value for kind in KINDS), *MEASURES)
 #: octaves become numbers around 1
 _SCALE = 0.25
-#: edges carry which slots they feed: 0, 1, any later one
-SLOTS = 3
+#: edges carry which slots they feed: 0, 1, 2, any later one
+SLOTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class EncoderConfig:
 
 @dataclass(frozen=True, slots=True)
 class GraphBatch:
-    """Graphs side by side: (N, F) features, (2, E) edges, (E, 3) slots, (N,) graph of each node."""
+    """Graphs side by side: (N, F) features, (2, E) edges, (E, 4) slots, (N,) graph of each node."""
 
     features: Tensor
     edges: Tensor

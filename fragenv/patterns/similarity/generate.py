@@ -32,28 +32,50 @@ _KINDS: dict[OpKind, float] = {
 }
 _KERNELS = {OpKind.CONV: (1, 1, 1, 3, 3, 5, 7, 11), OpKind.MAXPOOL: (2, 3), OpKind.AVGPOOL: (2, 3)}
 _SIDES = (7, 14, 28, 56, 112)
-_BRANCHES = 0.3
+#: how often an operator reads another than the last one, and how often it begins a chain
+_BRANCHES, _STARTS = 0.3, 0.2
 
 
 def random_graph(chance: random.Random, most: int) -> TypedGraph:
-    """A connected graph of 1 to ``most`` operators: a chain, some of whose operators read an
-    earlier one instead, or as well where they take more operands."""
+    """A connected graph of 1 to ``most`` operators: chains, some of whose operators read an earlier
+    one instead, or as well where they take more operands; where there are several chains, a
+    concatenation joins them."""
     operators: list[Operator] = []
     edges: list[tuple[int, int, int]] = []
     channels = chance.choice((3, 16, 32, 64, 128, 256))
-    for i in range(chance.randint(1, most)):
-        kind = chance.choices(list(_KINDS), list(_KINDS.values()))[0]
-        source = i - 1
-        if i and chance.random() < _BRANCHES:
-            source = chance.randrange(i)
-        inside = operators[source].nest.k if i else channels
-        operators.append(random_operator(chance, kind, inside))
-        if i:
-            edges.append((source, i, 0))
-        if i > 1 and _joins(kind) and chance.random() < 2 * _BRANCHES:
-            other = chance.randrange(i)
-            edges.append((other, i, 0 if kind is OpKind.ADD else 1))
-    return TypedGraph(tuple(operators), tuple(sorted(edges)))
+    ends: list[int] = []
+    size = chance.randint(1, most)
+    while len(operators) + _joints(len(ends)) < size:
+        new = len(operators)
+        starts = not ends or (chance.random() < _STARTS and new + _joints(len(ends) + 1) < size)
+        kind = _random_kind(chance)
+        if starts:
+            ends.append(new)
+        else:
+            branches = chance.random() < _BRANCHES
+            source = chance.randrange(new) if branches else ends[-1]
+            edges.append((source, new, 0))
+            if new > 1 and _joins(kind) and chance.random() < 2 * _BRANCHES:
+                edges.append((chance.randrange(new), new, 0 if kind is OpKind.ADD else 1))
+            if source == ends[-1]:
+                ends[-1] = new
+            channels = operators[source].nest.k
+        operators.append(random_operator(chance, kind, channels))
+    if len(ends) > 1:
+        new = len(operators)
+        channels = sum(operators[end].nest.k for end in ends)
+        operators.append(random_operator(chance, OpKind.CONCAT, channels))
+        edges += [(end, new, slot) for slot, end in enumerate(ends)]
+    return TypedGraph(tuple(operators), tuple(sorted(set(edges))))
+
+
+def _joints(chains: int) -> int:
+    """Operators that join so many chains."""
+    return 1 if chains > 1 else 0
+
+
+def _random_kind(chance: random.Random) -> OpKind:
+    return chance.choices(list(_KINDS), list(_KINDS.values()))[0]
 
 
 def _joins(kind: OpKind) -> bool:
@@ -106,7 +128,7 @@ def _with(graph: TypedGraph, place: int, op: Operator) -> TypedGraph:
 
 def _retype(chance: random.Random, graph: TypedGraph) -> TypedGraph:
     place = chance.randrange(len(graph))
-    kind = chance.choices(list(_KINDS), list(_KINDS.values()))[0]
+    kind = _random_kind(chance)
     return _with(graph, place, random_operator(chance, kind, graph.operators[place].nest.c))
 
 
@@ -126,7 +148,7 @@ def _rescale(chance: random.Random, graph: TypedGraph) -> TypedGraph:
 
 def _insert(chance: random.Random, graph: TypedGraph) -> TypedGraph:
     """One operator more: on an edge, or at an end of a graph without edges."""
-    kind = chance.choices(list(_KINDS), list(_KINDS.values()))[0]
+    kind = _random_kind(chance)
     new = len(graph)
     source = chance.randrange(new)
     edges = list(graph.edges)
