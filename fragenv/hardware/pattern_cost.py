@@ -1,17 +1,22 @@
 """Area and time of a pattern as a circuit of its own, roughly: what triplets are chosen by.
 
-Every operator gets the circuit that its channels can use, up to 16 lanes on each side, and all run one
-after the other.
+Every operator gets the circuit that its channels can use, up to 16 lanes on each side, and all run
+one after the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import log2
+
+import torch
+from torch import Tensor
 
 from fragenv.graph.operators import Operator
 from fragenv.hardware.fragment import Fragment, Stage, stages_of
 from fragenv.hardware.timing import ceil_div
+from fragenv.patterns.similarity.typed import TypedGraph
 
 _LANES = 16
 
@@ -41,3 +46,9 @@ def pattern_cost(operators: Iterable[Operator]) -> PatternCost:
             blocks = nest.groups * ceil_div(k, lanes_out) * inputs
         cycles += blocks * nest.r * nest.s * nest.p * nest.q
     return PatternCost(lut, cycles)
+
+
+def log_costs(graphs: Sequence[TypedGraph]) -> Tensor:
+    """(n, 2): the base-2 logarithms of LUTs and cycles."""
+    costs = [pattern_cost(graph.operators) for graph in graphs]
+    return torch.tensor([(log2(cost.lut), log2(cost.cycles)) for cost in costs]).reshape(-1, 2)

@@ -2,9 +2,10 @@
 
 Without sharing every pattern has a fragment of its own: the stages that it needs and the smallest
 lanes that run its tasks almost as fast as any that fit. A shared fragment has the stages of all its
-patterns, of which each bypasses those it does not use (``Fragment.implements``), and run-time loop bounds;
-its lanes must run every pattern as fast as the pattern's own fragment does, but for ``slowdown``. So
-legality never depends on how alike patterns are: likeness only says which pairs to try.
+patterns, of which each bypasses those it does not use (``Fragment.implements``), and run-time loop
+bounds; its lanes must run every pattern as fast as the pattern's own fragment does, but for
+``slowdown``. So legality never depends on how alike patterns are: likeness only says which pairs to
+try.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class Sharer:
     def merged(self, patterns: Iterable[int]) -> Fragment | None:
         """The smallest fragment that may run all of ``patterns``; None if there is none."""
         numbers = sorted(patterns)
-        fast = (self.cycles[numbers] <= self.allowed[numbers, None]).all(axis=0)
+        fast = np.all(self.cycles[numbers] <= self.allowed[numbers, None], axis=0)
         stages = frozenset[Stage]().union(*(self.stages[n] for n in numbers))
         return self._smallest(stages, fast)
 
@@ -110,7 +111,7 @@ class Sharer:
         or not. Stops when ``evaluations`` are spent or no proposal is left.
         """
         groups: dict[tuple[int, ...], Fragment] = {(n,): f for n, f in enumerate(self.own)}
-        home = {n: (n,) for n in range(len(self.own))}
+        home: dict[int, tuple[int, ...]] = {n: (n,) for n in range(len(self.own))}
         refused: set[frozenset[tuple[int, ...]]] = set()
         spent = 0
         for first, second in proposals:
@@ -127,7 +128,7 @@ class Sharer:
             both = tuple(sorted(a + b))
             del groups[a], groups[b]
             groups[both] = fragment
-            home.update(dict.fromkeys(both, both))
+            home.update((number, both) for number in both)
         return self._sharing(groups, spent)
 
     def share_all(self, progress: Callable[[], None] = lambda: None) -> Sharing:
@@ -175,13 +176,9 @@ class Sharer:
         return found
 
     def _fits(self, stages: frozenset[Stage]) -> npt.NDArray[np.bool_]:
-        return np.array(
-            [Fragment(i, o, tuple(stages)).area.fits(self.room) for i, o in self.lanes]
-        )
+        return np.array([Fragment(i, o, tuple(stages)).area.fits(self.room) for i, o in self.lanes])
 
-    def _smallest(
-        self, stages: frozenset[Stage], wanted: npt.NDArray[np.bool_]
-    ) -> Fragment | None:
+    def _smallest(self, stages: frozenset[Stage], wanted: Iterable[bool]) -> Fragment | None:
         """Of the wanted lanes that fit, those of the least area; the fewest input lanes first."""
         fragments = (
             Fragment(i, o, tuple(stages)) for (i, o), w in zip(self.lanes, wanted, strict=True) if w

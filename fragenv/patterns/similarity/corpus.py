@@ -10,6 +10,11 @@ from fragenv.patterns.discover import discover
 from fragenv.patterns.similarity.generate import mutated, random_graph
 from fragenv.patterns.similarity.typed import TypedGraph, typed_graph
 
+#: networks of the zoo that the encoder is trained on; its judges are of other families (ResNet,
+#: Inception, DenseNet)
+TRAINING_NETWORKS = (
+    *("alexnet", "alexnet_lrn", "vgg16", "squeezenet", "mobilenetv2", "lenet", "lenet_avg"),
+)
 #: operators of the largest graphs, so that their distances can be computed exactly
 MOST_OPERATORS = 7
 _DEPTH = 3

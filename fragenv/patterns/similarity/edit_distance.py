@@ -1,10 +1,11 @@
 """Graph edit distance of typed graphs: what "alike" means here, computed exactly.
 
 The cheapest series of edits that turns one graph into the other, where an edit inserts, deletes or
-changes an operator or an edge (Sanfeliu, Fu: A distance measure between attributed relational graphs
-for pattern recognition, IEEE TSMC 13, 1983). Costs count circuits: 1 is an operator built anew.
-They are metrics on operators and on edges, so that the distance is a metric on graphs: 0 exactly
-where nothing below tells the two apart, symmetric, and never longer by way of a third graph.
+changes an operator or an edge (Sanfeliu, Fu: A distance measure between attributed relational
+graphs for pattern recognition, IEEE TSMC 13, 1983). Costs count circuits: 1 is an operator built
+anew. They are metrics on operators and on edges, so that the distance is a metric on graphs: 0
+exactly where nothing below tells the two apart, symmetric, and never longer by way of a third
+graph.
 
 ===============================================  ======================================
 an operator more or less                         1

@@ -1,11 +1,11 @@
 """The encoder: typed graphs to points whose distances estimate the edit distance.
 
-A graph autoencoder (Kipf, Welling: Variational graph auto-encoders, NeurIPS workshop 2016): layers of
-GINE (Hu et al.: Strategies for pre-training graph neural networks, ICLR 2020) pass messages along and
-against the edges; operators' codes are decoded into their features and edges. A graph's point is the sum
-of its operators' codes and points are compared by the L1 norm: an operator more moves the point by one
-code, as it costs one edit, and graphs of other operators lie in other coordinates. The numbering of
-operators has no influence.
+A graph autoencoder (Kipf, Welling: Variational graph auto-encoders, NeurIPS workshop 2016): layers
+of GINE (Hu et al.: Strategies for pre-training graph neural networks, ICLR 2020) pass messages
+along and against the edges; operators' codes are decoded into their features and edges. A graph's
+point is the sum of its operators' codes and points are compared by the L1 norm: an operator more
+moves the point by one code, as it costs one edit, and graphs of other operators lie in other
+coordinates. The numbering of operators has no influence.
 """
 
 from __future__ import annotations

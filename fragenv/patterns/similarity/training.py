@@ -1,5 +1,7 @@
-"""Training: points whose distances are edit distances, codes that can be decoded, and a triplet loss
-that brings patterns of like area and time together (Schroff et al.: FaceNet, CVPR 2015).
+"""Training: points whose distances are edit distances, codes that can be decoded, and triplets.
+
+The triplet loss brings patterns of like area and time together (Schroff et al.: FaceNet, CVPR
+2015).
 
 Everything random is drawn from the seed and the number of the step, so that a training that was
 interrupted goes on as if it had not been.
@@ -177,9 +179,7 @@ def _edge_loss(model: PatternEncoder, codes: Tensor, batch: GraphBatch) -> Tenso
     return F.binary_cross_entropy_with_logits(scores[within], wanted[within])
 
 
-def triplet_loss(
-    estimated: Tensor, costs: Tensor, margin: float, chance: random.Random
-) -> Tensor:
+def triplet_loss(estimated: Tensor, costs: Tensor, margin: float, chance: random.Random) -> Tensor:
     """For every graph and two others of its block: the one that is clearly nearer in area and time
     should be nearer by ``margin``. ``estimated`` is (blocks, n, n), ``costs`` (blocks, n, 2)."""
     size = costs.shape[1]

@@ -1,8 +1,9 @@
 """The Weisfeiler-Lehman subtree kernel: the similarity that learning has to beat.
 
-Shervashidze et al., "Weisfeiler-Lehman Graph Kernels", JMLR 12 (2011). Every operator starts with its
-label; in each round its new label is the old one with the sorted labels of its neighbours, those before
-and those after it apart. Two graphs are alike as far as they hold the same labels of all rounds.
+Shervashidze et al., "Weisfeiler-Lehman Graph Kernels", JMLR 12 (2011). Every operator starts with
+its label; in each round its new label is the old one with the sorted labels of its neighbours,
+those before and those after it apart. Two graphs are alike as far as they hold the same labels of
+all rounds.
 """
 
 from __future__ import annotations
