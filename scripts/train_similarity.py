@@ -84,7 +84,7 @@ def main(
     ] = 1200,
     triplet: Annotated[
         float, typer.Option(help="Weight of the triplet loss on area and time.", min=0)
-    ] = TrainingConfig.triplet,
+    ] = TrainingConfig().triplet,
     seed: Annotated[int, typer.Option(help="Of graphs, weights and batches.")] = 0,
 ) -> None:
     """Train the encoder on patterns of the zoo (those of AlexNet, VGG, SqueezeNet, MobileNet and
