@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from fragenv.graph.dataflow import DataflowGraph
 from fragenv.patterns.discover import discover
-from fragenv.patterns.similarity.generate import mutated, random_graph
+from fragenv.patterns.similarity.generate import mutated, random_graph, random_piece
 from fragenv.patterns.similarity.typed import TypedGraph, typed_graph
 
 #: networks of the zoo that the encoder is trained on; its judges are of other families (ResNet,
@@ -18,9 +18,10 @@ TRAINING_NETWORKS = (
 #: operators of the largest graphs, so that their distances can be computed exactly
 MOST_OPERATORS = 7
 _DEPTH = 3
-#: graphs of a block, by origin: a network's pattern, mutations of it, others of networks, random
-_MUTATIONS, _OTHERS, _RANDOM = 6, 5, 4
-BLOCK = 1 + _MUTATIONS + _OTHERS + _RANDOM
+#: graphs of a block, by origin: mutations of the first, others of networks, pieces of random
+#: modules, random ones
+_MUTATIONS, _OTHERS, _PIECES, _RANDOM = 4, 4, 5, 2
+BLOCK = 1 + _MUTATIONS + _OTHERS + _PIECES + _RANDOM
 
 
 def network_graphs(
@@ -41,15 +42,17 @@ def network_graphs(
 def training_blocks(
     networks: Sequence[TypedGraph], count: int, seed: int, most: int = MOST_OPERATORS
 ) -> list[list[TypedGraph]]:
-    """``count`` lists of ``BLOCK`` graphs: a pattern of ``networks`` and some like it, others of
-    networks, and random ones, so that the pairs of a block are at all distances."""
+    """``count`` lists of ``BLOCK`` graphs: a first one and mutations of it, some of networks, some
+    of random modules, and random ones, so that the pairs of a block are at all distances. The first
+    is of a network and of a random module in turns."""
     chance = random.Random(seed)
     blocks = []
-    for _ in range(count):
-        first = chance.choice(networks)
+    for number in range(count):
+        first = random_piece(chance, most) if number % 2 else chance.choice(networks)
         block = [first]
         block += [mutated(chance, first, chance.randint(1, 4), most) for _ in range(_MUTATIONS)]
         block += [chance.choice(networks) for _ in range(_OTHERS)]
+        block += [random_piece(chance, most) for _ in range(_PIECES)]
         block += [random_graph(chance, most) for _ in range(_RANDOM)]
         blocks.append(block)
     return blocks

@@ -69,6 +69,97 @@ def random_graph(chance: random.Random, most: int) -> TypedGraph:
     return TypedGraph(tuple(operators), tuple(sorted(set(edges))))
 
 
+def random_piece(chance: random.Random, most: int) -> TypedGraph:
+    """A connected piece, of at most ``most`` operators, of a random network module: a stem, one to
+    four branches of convolutions and pools with their activations, which a concatenation or
+    additions join, and what follows."""
+    module = _Module(chance)
+    source: int | None = None
+    channels = 2 ** chance.randint(3, 10)
+    if chance.random() < 0.5:
+        source, channels = module.chain(None, channels, chance.randint(1, 2))
+    if chance.random() < 0.3:
+        module.chain(source, channels, chance.randint(2, 5))
+    else:
+        branches = [
+            module.chain(source, channels, chance.choice((0, 1, 1, 2, 2, 3)) if number else 1)
+            for number in range(chance.randint(2, 4))
+        ]
+        joined = module.join([end for end in branches if end[0] is not None])
+        if joined is not None and chance.random() < 0.7:
+            module.chain(*joined, chance.randint(1, 3))
+    graph = TypedGraph(tuple(module.operators), tuple(sorted(module.edges)))
+    # large pieces more often than small ones, of which there are fewer kinds
+    return _cut_out(chance, graph, max(chance.randint(1, most), chance.randint(1, most)))
+
+
+class _Module:
+    """Grows operator by operator; None stands for a tensor from outside."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+        self.operators: list[Operator] = []
+        self.edges: list[tuple[int, int, int]] = []
+        self.side = chance.choice(_SIDES)
+        self.activation = chance.choice((OpKind.RELU, OpKind.RELU, OpKind.CLIP))
+
+    def put(self, op: Operator, sources: list[int | None]) -> int:
+        slots = [0] * len(sources) if op.kind is OpKind.ADD else range(len(sources))
+        place = len(self.operators)
+        known = zip(sources, slots, strict=True)
+        self.edges += [(source, place, slot) for source, slot in known if source is not None]
+        self.operators.append(op)
+        return place
+
+    def chain(self, source: int | None, channels: int, length: int) -> tuple[int | None, int]:
+        """Its last operator and channels."""
+        for _ in range(length):
+            pools = self.chance.random() < 0.15
+            kind = self.chance.choice((OpKind.MAXPOOL, OpKind.AVGPOOL)) if pools else OpKind.CONV
+            source = self.put(random_operator(self.chance, kind, channels), [source])
+            channels = self.operators[source].nest.k
+            if not pools and self.chance.random() < 0.8:
+                source = self.put(self.plain(self.activation, channels), [source])
+        return source, channels
+
+    def join(self, ends: list[tuple[int | None, int]]) -> tuple[int, int] | None:
+        if not ends:
+            return None
+        if self.chance.random() < 0.5:
+            channels = sum(count for _, count in ends)
+            sources = [source for source, _ in ends]
+            return self.put(self.plain(OpKind.CONCAT, channels), sources), channels
+        (place, channels), *rest = ends
+        for other, _ in rest or [(None, channels)]:
+            place = self.put(self.plain(OpKind.ADD, channels), [place, other])
+        if self.chance.random() < 0.6:
+            place = self.put(self.plain(self.activation, channels), [place])
+        assert place is not None
+        return place, channels
+
+    def plain(self, kind: OpKind, channels: int) -> Operator:
+        nest = LoopNest(channels, channels, self.side, self.side, h=self.side, w=self.side)
+        return _operator(kind, nest)
+
+
+def _cut_out(chance: random.Random, graph: TypedGraph, size: int) -> TypedGraph:
+    """A connected piece of at most ``size`` operators, grown from a random one."""
+    undirected = graph.nx.to_undirected(as_view=True)
+    inside = [chance.randrange(len(graph))]
+    while len(inside) < size:
+        beside = sorted({n for i in inside for n in undirected[i]} - set(inside))
+        if not beside:
+            break
+        inside.append(chance.choice(beside))
+    return _induced(graph, sorted(inside))
+
+
+def _induced(graph: TypedGraph, kept: list[int]) -> TypedGraph:
+    place = {old: new for new, old in enumerate(kept)}
+    edges = [(place[s], place[d], x) for s, d, x in graph.edges if s in place and d in place]
+    return TypedGraph(tuple(graph.operators[i] for i in kept), tuple(sorted(edges)))
+
+
 def _joints(chains: int) -> int:
     """Operators that join so many chains."""
     return 1 if chains > 1 else 0
