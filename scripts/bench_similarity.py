@@ -182,8 +182,8 @@ def report(
         "the least exact distance. Of 24 forms of the WL kernel the one is shown that is best on",
         "these very pairs, and the usual one.",
         "",
-        f"{', '.join(DEVELOPMENT)} were looked at while the training graphs and the number of steps",
-        f"were chosen; {', '.join(UNTOUCHED)} were not, and are what counts.",
+        f"{', '.join(DEVELOPMENT)} were looked at while the training graphs and the number of",
+        f"steps were chosen; {', '.join(UNTOUCHED)} were not, and are what counts.",
         "",
         f"On the untouched families the encoder {reaches} {WANTED} ({encoder.overall:.3f}) and",
         f"{better} the best WL kernel ({kernel.overall:.3f}). {speed}",
@@ -198,8 +198,8 @@ def report(
     ]
     lines += [
         "",
-        f"Octaves of area and of time between a pattern and the {NEIGHBOURS} nearest to it (untouched",
-        "families), which the triplet loss is to lower:",
+        f"Octaves of area and of time between a pattern and the {NEIGHBOURS} nearest to it",
+        "(untouched families), which the triplet loss is to lower:",
         "",
         "| encoder | area | time |",
         "|---|---|---|",
