@@ -81,7 +81,7 @@ def main(
     steps: Annotated[int, typer.Option(help="Steps of the optimiser.", min=1)] = 6000,
     blocks: Annotated[
         int, typer.Option(help="Blocks of 16 graphs, all pairs of which are trained on.", min=4)
-    ] = 1200,
+    ] = 1500,
     triplet: Annotated[
         float, typer.Option(help="Weight of the triplet loss on area and time.", min=0)
     ] = TrainingConfig().triplet,

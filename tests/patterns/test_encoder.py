@@ -72,7 +72,9 @@ def test_batch__numbers_operators_through() -> None:
 
 def test_features__by_hand() -> None:
     nest = LoopNest(32, 32, 4, 8, 3, 3, 8, 16, stride=(2, 2), groups=32)
-    row = dict(zip(FEATURES, operator_features(Operator("", OpKind.CONV, nest, (), "")), strict=True))
+    row = dict(
+        zip(FEATURES, operator_features(Operator("", OpKind.CONV, nest, (), "")), strict=True)
+    )
     assert row["conv"] == row["depthwise"] == 1 and row["relu"] == row["grouped"] == 0
     assert row["channels_in"] == pytest.approx(5 / 4) and row["pixels"] == pytest.approx(5 / 4)
     assert row["stride_rows"] == pytest.approx(1 / 4)

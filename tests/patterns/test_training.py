@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import random
+from math import log
 
 import pytest
 import torch
-from test_edit_distance import chain, conv, plain
+from test_edit_distance import chain, conv
 from torch import Tensor
 
-from fragenv.graph.operators import OpKind
 from fragenv.models import zoo
 from fragenv.patterns.similarity.corpus import network_graphs, training_blocks
 from fragenv.patterns.similarity.edit_distance import edit_distance
-from fragenv.patterns.similarity.encoder import EncoderConfig, PatternEncoder, batch_of
+from fragenv.patterns.similarity.encoder import (
+    KINDS,
+    EncoderConfig,
+    PatternEncoder,
+    batch_of,
+)
 from fragenv.patterns.similarity.training import (
     Trainer,
     TrainingConfig,
@@ -90,15 +95,16 @@ def test_triplet_loss__without_a_clear_triplet_is_zero() -> None:
     assert loss.item() == 0 and not estimated.grad.any()  # type: ignore[union-attr]
 
 
-def test_reconstruction_loss__of_perfect_kinds_is_less() -> None:
-    torch.manual_seed(0)
+def test_reconstruction_loss__of_a_perfect_decoder() -> None:
+    """Kinds and measures cost nothing; a decoder without an opinion on edges costs log 2."""
     model = PatternEncoder(SMALL)
-    batch = batch_of([chain(conv(), plain(OpKind.RELU))])
-    before = reconstruction_loss(model, model.codes(batch), batch)
+    batch = batch_of([chain(conv())])
     final = model.decode_operator[-1]
+    perfect = batch.features[0].clone()
+    perfect[: len(KINDS)] *= 50
     with torch.no_grad():
-        final.weight.zero_()
-        final.bias.copy_(20 * batch.features.mean(dim=0))
-    assert before.item() > 0
-    codes = model.codes(batch)
-    assert reconstruction_loss(model, codes, batch).requires_grad
+        for parameter in (*model.decode_source.parameters(), final.weight):
+            parameter.zero_()
+        final.bias.copy_(perfect)
+    loss = reconstruction_loss(model, model.codes(batch), batch)
+    assert loss.item() == pytest.approx(log(2), abs=1e-5)

@@ -13,8 +13,8 @@ from scipy.stats import spearmanr
 from test_encoder import encoder
 
 from fragenv.models import zoo
-from fragenv.patterns.similarity import wl
 from fragenv.patterns.similarity import weights as weights_module
+from fragenv.patterns.similarity import wl
 from fragenv.patterns.similarity.corpus import TRAINING_NETWORKS, network_graphs
 from fragenv.patterns.similarity.edit_distance import edit_distance
 from fragenv.patterns.similarity.encoder import point_distances
@@ -61,7 +61,7 @@ def test_shipped__is_small_and_says_how_it_was_made() -> None:
 
 def test_load__refuses_what_is_no_encoder(tmp_path: Path) -> None:
     path = tmp_path / "e.safetensors"
-    with pytest.raises(WeightsError, match="there is no file .*train_similarity"):
+    with pytest.raises(WeightsError, match=r"there is no file .*train_similarity"):
         load_encoder(path)
     path.write_bytes(b"not safetensors")
     with pytest.raises(WeightsError, match="is damaged"):

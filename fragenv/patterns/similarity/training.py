@@ -44,7 +44,7 @@ class TrainingConfig:
     blocks_per_step: int = 4
     learning_rate: float = 2e-3
     reconstruction: float = 0.1
-    triplet: float = 0.02
+    triplet: float = 0.05
     margin: float = 0.5
     seed: int = 0
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
