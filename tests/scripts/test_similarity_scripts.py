@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -118,4 +117,4 @@ def test_suite__holds_each_pattern_once_with_the_tasks_of_all() -> None:
     assert len({t.pattern for t in merged}) == len(merged) < sum(map(len, found.values()))
     count = sum(len(t.shapes) for tasks in found.values() for t in tasks)
     assert sum(len(t.shapes) for t in merged) == count
-    assert np.all([t.shapes for t in merged])
+    assert all(t.shapes for t in merged)
