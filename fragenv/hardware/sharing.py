@@ -122,7 +122,7 @@ class Sharer:
                 break
             spent += 1
             fragment = self.merged(a + b)
-            if fragment is None or self.saving(groups, (a, b), fragment) <= 0:
+            if fragment is None or self._saving(groups, (a, b), fragment) <= 0:
                 refused.add(frozenset((a, b)))
                 continue
             both = tuple(sorted(a + b))
@@ -142,7 +142,7 @@ class Sharer:
                 if pair not in tried:
                     tried[pair] = self.merged(pair[0] + pair[1])
                 fragment = tried[pair]
-                saved = self.saving(groups, pair, fragment) if fragment else 0.0
+                saved = self._saving(groups, pair, fragment) if fragment else 0.0
                 if fragment and saved > best:
                     best, chosen = saved, (pair, fragment)
             if chosen is None:
@@ -151,7 +151,7 @@ class Sharer:
             del groups[a], groups[b]
             groups[tuple(sorted(a + b))] = fragment
 
-    def saving(
+    def _saving(
         self,
         groups: dict[tuple[int, ...], Fragment],
         pair: tuple[tuple[int, ...], tuple[int, ...]],

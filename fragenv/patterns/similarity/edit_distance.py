@@ -22,7 +22,7 @@ Rows and columns of tensors are loop bounds without a circuit and cost nothing.
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import combinations
 from math import inf, log2
 
 import numpy as np
@@ -179,7 +179,6 @@ def _degrees(graph: TypedGraph) -> list[tuple[int, int]]:
 def distance_matrix(graphs: list[TypedGraph]) -> _Matrix:
     """Distances of all pairs."""
     result = np.zeros((len(graphs), len(graphs)))
-    for i, j in product(range(len(graphs)), repeat=2):
-        if i < j:
-            result[i, j] = result[j, i] = edit_distance(graphs[i], graphs[j])
+    for i, j in combinations(range(len(graphs)), 2):
+        result[i, j] = result[j, i] = edit_distance(graphs[i], graphs[j])
     return result
