@@ -19,6 +19,17 @@ from fragenv.hardware.timing import ceil_div
 from fragenv.patterns.similarity.typed import TypedGraph
 
 _LANES = 16
+#: LUTs, roughly: of control, per multiplier, per output lane, and per output lane of a stage. The
+#: fitted area model is not used: the encoder that ships with the package was trained on these
+#: numbers, and a new fit must not change what it was trained on
+_LUT_BASE, _LUT_PER_MULTIPLIER, _LUT_PER_LANE = 1500, 20, 400
+_LUT_PER_STAGE_LANE = {
+    Stage.MAC: 0,
+    Stage.DEPTHWISE: 40,
+    Stage.ADD: 120,
+    Stage.POOL: 60,
+    Stage.LRN: 200,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +49,7 @@ def pattern_cost(operators: Iterable[Operator]) -> PatternCost:
         depthwise = Stage.DEPTHWISE in stages
         lanes_out = min(_LANES, nest.k if depthwise else k)
         lanes_in = min(_LANES, c) if Stage.MAC in stages else 1
-        lut += Fragment(lanes_in, lanes_out, tuple(stages)).area.lut
+        lut += _lut(Fragment(lanes_in, lanes_out, tuple(stages)))
         if depthwise:
             blocks = ceil_div(nest.k, lanes_out)
         else:
@@ -46,6 +57,12 @@ def pattern_cost(operators: Iterable[Operator]) -> PatternCost:
             blocks = nest.groups * ceil_div(k, lanes_out) * inputs
         cycles += blocks * nest.r * nest.s * nest.p * nest.q
     return PatternCost(lut, cycles)
+
+
+def _lut(fragment: Fragment) -> int:
+    per_lane = _LUT_PER_LANE + sum(_LUT_PER_STAGE_LANE[stage] for stage in fragment.stages)
+    array = _LUT_PER_MULTIPLIER * fragment.multipliers
+    return _LUT_BASE + array + per_lane * fragment.lanes_out
 
 
 def log_costs(graphs: Sequence[TypedGraph]) -> Tensor:

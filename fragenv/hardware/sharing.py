@@ -74,9 +74,11 @@ class Sharer:
         if slowdown < 0:
             raise FragenvError(f"slowdown must not be negative, got {slowdown}")
         self.chip = chip
-        self.room = Area(
-            int(chip.multipliers * ROOM), int(chip.lut * ROOM), int(chip.local_bytes * ROOM)
-        )
+        total = chip.area
+        resources = (total.multipliers, total.lut, total.local_bytes)
+        self.room = Area(*(int(resource * ROOM) for resource in resources))
+        #: what fragments take of the chip while they are bound
+        self._areas: dict[Fragment, Area] = {}
         self.lanes = [(i, o) for i in LANES for o in LANES if i * o <= self.room.multipliers]
         self.stages = [frozenset[Stage]().union(*(s.stages for s in shapes)) for shapes in tasks]
         self._seen: dict[TaskShape, _Cycles] = {}
@@ -91,7 +93,11 @@ class Sharer:
 
     def area(self, fragment: Fragment) -> float:
         """The largest part of any of the chip's resources that a fragment takes."""
-        return self.chip.config_bytes_of(fragment.area) / self.chip.config_bytes
+        return self.chip.config_bytes_of(self._bound_area(fragment)) / self.chip.config_bytes
+
+    def fits(self, fragment: Fragment) -> bool:
+        """Whether another one of the same size fits beside it."""
+        return self._bound_area(fragment).fits(self.room)
 
     def merged(self, patterns: Iterable[int]) -> Fragment | None:
         """The smallest fragment that may run all of ``patterns``; None if there is none."""
@@ -164,6 +170,11 @@ class Sharer:
         found = tuple(Shared(patterns, f) for patterns, f in sorted(groups.items()))
         return Sharing(found, evaluations, sum(self.area(g.fragment) for g in found))
 
+    def _bound_area(self, fragment: Fragment) -> Area:
+        if fragment not in self._areas:
+            self._areas[fragment] = fragment.bound_area(self.chip)
+        return self._areas[fragment]
+
     def _own(self, number: int) -> Fragment:
         stages = self.stages[number]
         cycles = np.where(self._fits(stages), self.cycles[number], np.inf)
@@ -176,14 +187,14 @@ class Sharer:
         return found
 
     def _fits(self, stages: frozenset[Stage]) -> npt.NDArray[np.bool_]:
-        return np.array([Fragment(i, o, tuple(stages)).area.fits(self.room) for i, o in self.lanes])
+        return np.array([self.fits(Fragment(i, o, tuple(stages))) for i, o in self.lanes])
 
     def _smallest(self, stages: frozenset[Stage], wanted: Iterable[bool]) -> Fragment | None:
         """Of the wanted lanes that fit, those of the least area; the fewest input lanes first."""
         fragments = (
             Fragment(i, o, tuple(stages)) for (i, o), w in zip(self.lanes, wanted, strict=True) if w
         )
-        fitting = (f for f in fragments if f.area.fits(self.room))
+        fitting = (f for f in fragments if self.fits(f))
         return min(fitting, key=lambda f: (self.area(f), f.lanes_in, f.lanes_out), default=None)
 
     def _cycles(self, shapes: Sequence[TaskShape], number: int) -> _Cycles:

@@ -41,7 +41,7 @@ def cycles(shapes: tuple[TaskShape, ...], fragment: Fragment) -> int:
 def check_legal(sharing: Sharing, sharer: Sharer, tasks: tuple[PatternTasks, ...]) -> None:
     assert sorted(n for g in sharing.groups for n in g.patterns) == list(range(len(tasks)))
     for group in sharing.groups:
-        assert group.fragment.area.fits(sharer.room)
+        assert group.fragment.bound_area(CHIP).fits(sharer.room)
         for n in group.patterns:
             own = sharer.own[n]
             for shape in tasks[n].shapes:
@@ -57,7 +57,9 @@ def test_own__is_the_smallest_that_is_almost_as_fast(
     for number in (0, 4):
         stages = sharer.own[number].stages
         lanes = [(i, o) for i, o in product(LANES, LANES) if i * o <= sharer.room.multipliers]
-        fitting = [f for i, o in lanes if (f := Fragment(i, o, stages)).area.fits(sharer.room)]
+        fitting = [
+            f for i, o in lanes if (f := Fragment(i, o, stages)).bound_area(CHIP).fits(sharer.room)
+        ]
         fastest = min(cycles(tasks[number].shapes, f) for f in fitting)
         fast = [f for f in fitting if cycles(tasks[number].shapes, f) <= 1.05 * fastest]
         assert sharer.own[number] in fast
