@@ -55,6 +55,7 @@ class Problem:
         chip: a preset's name, the path of a TOML file, or a Chip.
         batch: frames of a job, at least 1.
         max_depth: multiply-accumulate operators that a pattern may hold on its critical path.
+        library: the fragments to offer, distinct, instead of those that ``build_library`` makes.
 
     Raises:
         InfeasibleError: an operator fits no fragment of the chip, or no tiling fits the buffer.
@@ -67,6 +68,7 @@ class Problem:
         chip: str | Path | Chip = DEFAULT_CHIP,
         batch: int = 1,
         max_depth: int = 1,
+        library: tuple[Fragment, ...] | None = None,
     ) -> None:
         if batch < 1:
             raise FragenvError(f"batch must be at least 1, got {batch}")
@@ -84,7 +86,7 @@ class Problem:
         if not self.operators:
             raise FragenvError(f"{graph.name}: no operator runs on the chip")
         self.node_of = {op.name: i for i, op in enumerate(self.operators)}
-        self.parts = _parts(graph)
+        self.parts = concatenation_parts(graph)
         outputs = [op.output for op in self.operators]
         inputs = [t for t in graph.inputs if t not in self.parts]
         self.tensors: tuple[str, ...] = (*inputs, *outputs)
@@ -110,9 +112,9 @@ class Problem:
         self._shape_numbers: dict[TaskShape, int] = {}
         self._least: dict[tuple[int, int, bool], int] = {}
         found = self._shapes()
-        self.library: tuple[Fragment, ...] = build_library(
-            [shape for *_, shape in found], self.chip, self.batch
-        )
+        if library is None:
+            library = build_library([shape for *_, shape in found], self.chip, self.batch)
+        self.library: tuple[Fragment, ...] = library
         self.choices: tuple[tuple[Choice, ...], ...] = self._build_choices(found)
         self.areas = tuple(f.bound_area(self.chip) for f in self.library)
         circuits = (f.area(self.chip.family) for f in self.library)
@@ -316,7 +318,7 @@ def _without_names(shape: TaskShape) -> TaskShape:
     )
 
 
-def _parts(graph: DataflowGraph) -> Mapping[str, tuple[str, ...]]:
+def concatenation_parts(graph: DataflowGraph) -> Mapping[str, tuple[str, ...]]:
     """Concatenated tensor -> the tensors it consists of, concatenations of concatenations too."""
     parts: dict[str, tuple[str, ...]] = {}
     for op in graph.operators:
