@@ -48,6 +48,7 @@ class Problem:
         chip: a preset's name, the path of a TOML file, or a Chip.
         batch: frames of a job, at least 1.
         max_depth: multiply-accumulate operators that a pattern may hold on its critical path.
+        library: the fragments to offer, distinct, instead of those that ``build_library`` makes.
 
     Raises:
         InfeasibleError: an operator fits no fragment of the chip, or no tiling fits the buffer.
@@ -60,6 +61,7 @@ class Problem:
         chip: str | Path | Chip = DEFAULT_CHIP,
         batch: int = 1,
         max_depth: int = 1,
+        library: tuple[Fragment | FusedFragment, ...] | None = None,
     ) -> None:
         if batch < 1:
             raise FragenvError(f"batch must be at least 1, got {batch}")
@@ -74,7 +76,7 @@ class Problem:
         if not self.operators:
             raise FragenvError(f"{graph.name}: no operator runs on the chip")
         self.node_of = {op.name: i for i, op in enumerate(self.operators)}
-        self.parts = _parts(graph)
+        self.parts = concatenation_parts(graph)
         outputs = [op.output for op in self.operators]
         inputs = [t for t in graph.inputs if t not in self.parts]
         self.tensors: tuple[str, ...] = (*inputs, *outputs)
@@ -100,9 +102,11 @@ class Problem:
         self._fused: dict[tuple[int, int, int, bool, FusedTiling], FusedPlan] = {}
         self._plans: dict[tuple[int, int, int, bool, int], Plan] = {}
         chains, fusions = occurrences(self)
-        arrays = build_library([c.shape for c in chains], self.chip, self.batch)
-        pipelines = build_pipelines([f.layers.shape for f in fusions], arrays, self.chip)
-        self.library: tuple[Fragment | FusedFragment, ...] = (*arrays, *pipelines)
+        if library is None:
+            arrays = build_library([c.shape for c in chains], self.chip, self.batch)
+            pipelines = build_pipelines([f.layers.shape for f in fusions], arrays, self.chip)
+            library = (*arrays, *pipelines)
+        self.library: tuple[Fragment | FusedFragment, ...] = library
         self.choices: tuple[tuple[Choice, ...], ...] = Offers(self).choices(chains, fusions)
         #: what the region offers to fragments
         self.region = self.chip.area
@@ -259,7 +263,7 @@ class Problem:
         )
 
 
-def _parts(graph: DataflowGraph) -> Mapping[str, tuple[str, ...]]:
+def concatenation_parts(graph: DataflowGraph) -> Mapping[str, tuple[str, ...]]:
     """Concatenated tensor -> the tensors it consists of, concatenations of concatenations too."""
     parts: dict[str, tuple[str, ...]] = {}
     for op in graph.operators:

@@ -12,7 +12,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 
 def test_docs__examples_print_what_their_comments_say(capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(EXAMPLES) == 2
+    assert len(EXAMPLES) == 3
     for example in EXAMPLES:
         exec(compile(example, "docs/patterns.md", "exec"), {})
         printed = capsys.readouterr().out
