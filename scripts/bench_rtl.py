@@ -22,6 +22,7 @@ from fragenv.errors import FragenvError
 from fragenv.graph.operators import OpKind
 from fragenv.hardware.chip import load_chip
 from fragenv.models import zoo
+from fragenv.schedule.program import DMA
 from fragenv.serialize import read_json, write_bytes, write_json
 from fragenv.verify.check import TaskCycles
 
@@ -170,14 +171,14 @@ def utilisation_rows(work: Path, seed: int) -> list[Row]:
     found = measure(model, UTILISATION_CHIP, "uniform", 200, 1, seed, work)
     names = [op.name for op in found.problem.operators]
     rows = []
-    for record, task in zip(found.program.tasks, found.verdict.tasks, strict=True):
+    tasks = zip(found.program.tasks, found.verdict.tasks, strict=True)
+    for number, (record, task) in enumerate(tasks):
         op = found.problem.operators[record.choice.operators[0]]
         if op.kind is not OpKind.CONV:
             continue
         fragment = found.problem.circuit(record.choice)
-        transfer = (record.plan.dram_read_bytes + record.plan.dram_write_bytes) / (
-            chip.dram_bytes_per_cycle
-        )
+        moved = sum(c.bytes for c in found.program.commands if c.task == number and c.unit == DMA)
+        transfer = moved / chip.dram_bytes_per_cycle
         rows.append(
             {
                 "layer": "+".join(names[n] for n in record.choice.operators),

@@ -252,7 +252,9 @@ def _choice_features(
     shapes = [chain.shape for chain in choice.chains]
     cycles = frame_cycles * problem.batch
     output = sum(problem.tensor_bytes[t] for t in choice.outputs)
-    moved = sum(s.weight_bytes for s in shapes) + sum(problem.tensor_bytes[t] for t in set(choice.sources))
+    moved = sum(s.weight_bytes for s in shapes) + sum(
+        problem.tensor_bytes[t] for t in set(choice.sources)
+    )
     moved += 0 if choice.keep else output
     multipliers = max(1, problem.library[choice.fragment].multipliers)
     return [

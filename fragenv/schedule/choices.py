@@ -66,9 +66,7 @@ def circuit_for(shape: TaskShape, fragment: Fragment | FusedFragment) -> int | N
     return min(able, key=lambda i: frame_cycles(shape, fragment.parts[i]), default=None)
 
 
-def circuits_for(
-    shape: FusedShape, fragment: Fragment | FusedFragment
-) -> tuple[int, ...] | None:
+def circuits_for(shape: FusedShape, fragment: Fragment | FusedFragment) -> tuple[int, ...] | None:
     """The circuit of each layer: all on the only one, or each on its own, in the order of the
     circuits, so that the busiest has least to do; None where there is no such assignment."""
     layers = [layer.shape for layer in shape.layers]

@@ -70,9 +70,7 @@ class Offers:
         self.numbers: dict[TaskShape | FusedShape, int] = {}
         self._least: dict[tuple[int, int, bool], int] = {}
 
-    def choices(
-        self, chains: list[Chain], fusions: list[Fusion]
-    ) -> tuple[tuple[Choice, ...], ...]:
+    def choices(self, chains: list[Chain], fusions: list[Fusion]) -> tuple[tuple[Choice, ...], ...]:
         """Per operator its choices, those that fuse most first.
 
         Raises:
@@ -183,9 +181,7 @@ class Offers:
             variant = replace(
                 choice,
                 keep=keep,
-                layers=tuple(
-                    replace(c, keep=keep and c.outputs[0] in kept) for c in choice.layers
-                ),
+                layers=tuple(replace(c, keep=keep and c.outputs[0] in kept) for c in choice.layers),
             )
             if room >= self._smallest(variant):
                 result.append(variant)
