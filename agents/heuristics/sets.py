@@ -8,7 +8,7 @@ from agents.heuristics.search import Filter, beam_search, better
 from agents.scheduler import Meter, Partial
 from fragenv.hardware.chip import Area
 from fragenv.hardware.fragment import Stage
-from fragenv.schedule.choices import Choice, busiest_cycles
+from fragenv.schedule.choices import busiest_cycles
 from fragenv.schedule.problem import Problem
 
 

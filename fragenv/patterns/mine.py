@@ -44,8 +44,8 @@ def mine(
     An occurrence is a connected, convex set of operators such that
 
     * one tensor leaves it: all others are read inside only and are not outputs of the graph;
-    * no operator runs on the host (softmax); a concatenation, which moves no data, is alone at depth
-      1 and last otherwise;
+    * no operator runs on the host (softmax); a concatenation, which moves no data, is alone at
+      depth 1 and last otherwise;
     * at most ``max_depth`` multiply-accumulate operators are on a path, and for 1, in total;
     * an activation is together with its producer if nobody else reads what it activates (a
       concatenation excepted);

@@ -26,8 +26,8 @@ from fragenv.schedule.timeline import Timeline, free_from
 
 if TYPE_CHECKING:
     from fragenv.schedule.choices import Choice
-    from fragenv.schedule.problem import Problem
     from fragenv.schedule.fused_plan import FusedPlan
+    from fragenv.schedule.problem import Problem
     from fragenv.schedule.steps import TaskPlan
 
 T = TypeVar("T")

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from strategies import random_chip, random_episode, random_graph, seeds
+from strategies import GraphBuilder, random_chip, random_episode, random_graph, seeds
 
 from fragenv.errors import InfeasibleError
+from fragenv.graph.operators import OpKind
 from fragenv.models import zoo
 from fragenv.schedule.check import check_file
 from fragenv.schedule.lower import lower
@@ -59,6 +60,15 @@ def test_schedule__agrees_with_its_program_and_the_checker(tmp_path: Path, seed:
     assert state.traffic_bytes >= problem.bound.traffic_bytes
     assert_program_agrees(problem, state)
     assert_file_is_sound(problem, state, actions, tmp_path)
+
+
+def test_bound__does_not_count_an_input_within_an_output_as_written() -> None:
+    builder = GraphBuilder(3, 6)
+    made = builder.conv("in", 3, 3, 1)
+    builder.same(OpKind.CONCAT, "in", made)
+    problem = Problem(builder.graph(), "cgra512", 2)
+    image, weights, constants = 2 * 3 * 6 * 6, 3 * 3 * 3 * 3, 3 * 8
+    assert problem.bound.traffic_bytes == 2 * image + weights + constants
 
 
 @settings(max_examples=40, deadline=None)
