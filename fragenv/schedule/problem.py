@@ -133,7 +133,8 @@ class Problem:
         self.num_choices = max(len(c) for c in self.choices)
         #: EVICT per slot, then per node its choices and SPILL
         self.num_actions = MAX_SLOTS + len(self.operators) * (self.num_choices + 1)
-        #: per node: the actions of its choices, those together that read the same tensors
+        #: per node: the actions of its choices, those together that read the same tensors and run
+        #: the same operators beside the node, which may be done before it is
         self.actions_by_sources = tuple(self._by_sources(node) for node in range(len(self.choices)))
 
     def __repr__(self) -> str:
@@ -150,12 +151,24 @@ class Problem:
                 names += op.inputs
         return [self.tensor_of[p] for t in names for p in self._parts_of(t) if p in self.tensor_of]
 
-    def _by_sources(self, node: int) -> list[tuple[tuple[int, ...], list[int]]]:
+    def _by_sources(self, node: int) -> list[tuple[tuple[int, ...], tuple[int, ...], list[int]]]:
         first = MAX_SLOTS + node * (self.num_choices + 1)
-        found: dict[tuple[int, ...], list[int]] = {}
+        found: dict[tuple[tuple[int, ...], tuple[int, ...]], list[int]] = {}
         for number, choice in enumerate(self.choices[node]):
-            found.setdefault(choice.sources, []).append(first + number)
-        return list(found.items())
+            key = choice.sources, self._beside(choice)
+            found.setdefault(key, []).append(first + number)
+        return [(*key, actions) for key, actions in found.items()]
+
+    def _beside(self, choice: Choice) -> tuple[int, ...]:
+        """The operators of a choice that no path leads to from its first one."""
+        made = {self.num_inputs + choice.node}
+        beside = []
+        for node in choice.operators[1:]:
+            if made.isdisjoint(self.reads[node]):
+                beside.append(node)
+            else:
+                made.add(self.num_inputs + node)
+        return tuple(beside)
 
     def circuit(self, choice: Choice) -> Fragment:
         """The circuit that a choice of one chain runs on."""

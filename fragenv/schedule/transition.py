@@ -64,12 +64,13 @@ def is_legal(problem: Problem, state: State, action: int) -> bool:
     if index == problem.num_choices:
         return state.location[problem.num_inputs + node] == SRAM
     options = problem.choices[node]
-    return index < len(options) and not state.done[node] and _available(state, options[index])
+    return index < len(options) and _available(state, options[index])
 
 
 def _available(state: State, choice: Choice) -> bool:
-    location = state.location
-    return all(location[t] != NOWHERE for t in choice.sources)
+    location, done = state.location, state.done
+    left = not any(done[n] for n in choice.operators)
+    return left and all(location[t] != NOWHERE for t in choice.sources)
 
 
 def legal_actions(problem: Problem, state: State) -> list[int]:
@@ -86,13 +87,14 @@ def legal_actions(problem: Problem, state: State) -> list[int]:
                 result.append(base + problem.num_choices)
             continue
         there: list[int] = []
-        for sources, actions in problem.actions_by_sources[node]:
+        for sources, beside, actions in problem.actions_by_sources[node]:
             # a loop of its own, for speed: this is asked for every node after every decision
             for tensor in sources:
                 if location[tensor] == NOWHERE:
                     break
             else:
-                there = sorted(there + actions) if there else actions
+                if not any(state.done[n] for n in beside):
+                    there = sorted(there + actions) if there else actions
         result += there
     return result
 
