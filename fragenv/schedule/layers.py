@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from fragenv.graph.dataflow import DataflowGraph
 from fragenv.graph.operators import POOL_KINDS, Operator, OpKind
@@ -59,18 +60,18 @@ class Layer:
         return array if self.shape.residual_before_pool else out_rows
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FusedShape:
     """Layers in an order in which each comes after those that it reads; tensors have no names."""
 
     layers: tuple[Layer, ...]
 
-    @property
+    @cached_property
     def out_rows(self) -> int:
         """Rows of the outputs, which all have equally many."""
         return next(layer.shape.out_rows for layer in self.layers if layer.leaves)
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[Source, ...]:
         """Rows of the task's inputs."""
         found = {
@@ -85,14 +86,14 @@ class FusedShape:
     def weight_bytes(self) -> int:
         return sum(layer.shape.weight_bytes for layer in self.layers)
 
-    def readers(self, wire: Wire) -> list[tuple[int, int]]:
-        """(layer, number among what it reads) of all that read a tensor."""
-        return [
-            (i, number)
-            for i, layer in enumerate(self.layers)
-            for number, read in enumerate(layer.reads)
-            if read == wire
-        ]
+    @cached_property
+    def readers(self) -> dict[Wire, list[tuple[int, int]]]:
+        """Per tensor: (layer, number among what it reads) of all that read it."""
+        found: dict[Wire, list[tuple[int, int]]] = {}
+        for i, layer in enumerate(self.layers):
+            for number, wire in enumerate(layer.reads):
+                found.setdefault(wire, []).append((i, number))
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,8 @@ class TilingSearch:
                 continue
             pixels = shape.pool.needed(1) * shape.array_cols
             tile = _tile_options(setting, pixels <= ACC_PIXELS)[-1] if shape.array else 0
-            for order, cached in self._orders(tile, setting.batch * shape.out_rows * parts, True):
+            chunks = setting.batch * shape.out_rows * parts
+            for order, cached in self._orders(tile, chunks, True):
                 size = sum(self._sizes(1, 1, parts, tile, order, cached, 1, 1))
                 least = size if least is None else min(least, size)
         assert least is not None
