@@ -111,8 +111,8 @@ class FusedPattern:
 def split(
     graph: DataflowGraph, operators: Sequence[str], parts: Mapping[str, tuple[str, ...]]
 ) -> FusedPattern | None:
-    """The layers of an occurrence; None where it has one layer, more than ``MAX_LAYERS``, or one
-    that no circuit runs.
+    """The layers of an occurrence; None where it has one layer, more than ``MAX_LAYERS``, one that
+    no circuit runs, or one whose output is read inside and leaves the task as well.
 
     An operator joins the layer behind whose last operator it comes, if nobody else reads that one's
     output and the layer stays a chain; otherwise it begins a layer. ``parts`` maps a concatenated
@@ -144,6 +144,12 @@ def split(
     outside = dict.fromkeys(s.tensor for r in read for s in r if s.tensor not in made)
     inputs = {name: i for i, name in enumerate(outside)}
     taken = {s.tensor for r in read for s in r}
+    within = {op.name for chain in chains for op in chain}
+    for name in made:
+        if name in taken and (
+            name in graph.outputs or not within.issuperset(graph.consumers[name])
+        ):
+            return None
     layers = tuple(
         Layer(
             shape.without_names(),

@@ -68,7 +68,11 @@ def is_legal(problem: Problem, state: State, action: int) -> bool:
 
 
 def _available(state: State, choice: Choice) -> bool:
-    location = state.location
+    """Whether its inputs are there and none of its operators has run; of a single chain, later
+    operators need the first one's output."""
+    location, done = state.location, state.done
+    if choice.layers and any(done[node] for node in choice.operators):
+        return False
     return all(location[t] != NOWHERE for t in choice.sources)
 
 
