@@ -109,9 +109,12 @@ class FusedPattern:
 
 
 def split(
-    graph: DataflowGraph, operators: Sequence[str], parts: Mapping[str, tuple[str, ...]]
+    graph: DataflowGraph,
+    operators: Sequence[str],
+    parts: Mapping[str, tuple[str, ...]],
+    max_layers: int = MAX_LAYERS,
 ) -> FusedPattern | None:
-    """The layers of an occurrence; None where it has one layer, more than ``MAX_LAYERS``, one that
+    """The layers of an occurrence; None where it has one layer, more than ``max_layers``, one that
     no circuit runs, or one whose output is read inside and leaves the task as well.
 
     An operator joins the layer behind whose last operator it comes, if nobody else reads that one's
@@ -132,7 +135,7 @@ def split(
             home.append(op)
     # a layer comes after what it reads, its residual included
     chains.sort(key=lambda chain: position[chain[-1].name])
-    if not 1 < len(chains) <= MAX_LAYERS:
+    if not 1 < len(chains) <= max_layers:
         return None
     names = tuple(tuple(op.name for op in chain) for chain in chains)
     shapes = [task_shape(graph, chain, parts) for chain in names]

@@ -133,6 +133,8 @@ class Problem:
         self.num_choices = max(len(c) for c in self.choices)
         #: EVICT per slot, then per node its choices and SPILL
         self.num_actions = MAX_SLOTS + len(self.operators) * (self.num_choices + 1)
+        #: per node: the actions of its choices, those together that read the same tensors
+        self.actions_by_sources = tuple(self._by_sources(node) for node in range(len(self.choices)))
 
     def __repr__(self) -> str:
         return f"Problem({self.graph.name!r}, {self.chip.name!r}, batch={self.batch})"
@@ -147,6 +149,13 @@ class Problem:
             if op.kind is OpKind.SOFTMAX:
                 names += op.inputs
         return [self.tensor_of[p] for t in names for p in self._parts_of(t) if p in self.tensor_of]
+
+    def _by_sources(self, node: int) -> list[tuple[tuple[int, ...], list[int]]]:
+        first = MAX_SLOTS + node * (self.num_choices + 1)
+        found: dict[tuple[int, ...], list[int]] = {}
+        for number, choice in enumerate(self.choices[node]):
+            found.setdefault(choice.sources, []).append(first + number)
+        return list(found.items())
 
     def circuit(self, choice: Choice) -> Fragment:
         """The circuit that a choice of one chain runs on."""

@@ -88,12 +88,16 @@ def legal_actions(problem: Problem, state: State) -> list[int]:
         if done:
             if location[first + node] == SRAM:
                 result.append(base + problem.num_choices)
-        elif all(location[t] != NOWHERE for t in problem.reads[node]):
-            result += [
-                base + i
-                for i, choice in enumerate(problem.choices[node])
-                if len(choice.operators) == 1 or _available(state, choice)
-            ]
+            continue
+        there: list[int] = []
+        for sources, actions in problem.actions_by_sources[node]:
+            # a loop of its own, for speed: this is asked for every node after every decision
+            for tensor in sources:
+                if location[tensor] == NOWHERE:
+                    break
+            else:
+                there = sorted(there + actions) if there else actions
+        result += there
     return result
 
 
