@@ -27,22 +27,44 @@ class GraphBuilder:
         self.operators.append(Operator(name, kind, nest, inputs, f"t_{name}", **extra))
         return f"t_{name}"
 
-    def conv(self, source: str, k: int, kernel: int, stride: int, depthwise: bool = False) -> str:
+    def conv(
+        self,
+        source: str,
+        k: int,
+        kernel: int,
+        stride: int,
+        depthwise: bool = False,
+        pad: int | None = None,
+        dilation: int = 1,
+    ) -> str:
+        """A convolution, padded by ``kernel // 2`` unless said otherwise."""
         c, h, w = self.tensors[source].shape
-        pad = kernel // 2
+        pad = kernel // 2 if pad is None else pad
         k = c if depthwise else k
-        p, q = ((x + 2 * pad - kernel) // stride + 1 for x in (h, w))
-        groups = c if depthwise else 1
+        extent = (kernel - 1) * dilation + 1
+        p, q = ((x + 2 * pad - extent) // stride + 1 for x in (h, w))
         nest = LoopNest(
-            k, c, p, q, kernel, kernel, h, w, (stride, stride), (pad,) * 4, groups=groups
+            k,
+            c,
+            p,
+            q,
+            kernel,
+            kernel,
+            h,
+            w,
+            (stride, stride),
+            (pad,) * 4,
+            (dilation, dilation),
+            groups=c if depthwise else 1,
         )
+        groups = nest.groups
         size = k * (c // groups) * kernel * kernel
         return self._add(OpKind.CONV, nest, (source,), weight_bytes=size, bias_bytes=4 * k)
 
-    def pool(self, source: str, kernel: int, stride: int) -> str:
+    def pool(self, source: str, kernel: int, stride: int, pad: int = 0) -> str:
         c, h, w = self.tensors[source].shape
-        p, q = ((x - kernel) // stride + 1 for x in (h, w))
-        nest = LoopNest(c, c, p, q, kernel, kernel, h, w, (stride, stride), groups=c)
+        p, q = ((x + 2 * pad - kernel) // stride + 1 for x in (h, w))
+        nest = LoopNest(c, c, p, q, kernel, kernel, h, w, (stride, stride), (pad,) * 4, groups=c)
         return self._add(OpKind.MAXPOOL, nest, (source,))
 
     def same(self, kind: OpKind, *sources: str) -> str:

@@ -1,0 +1,175 @@
+"""Fused tasks row by row: what each RUN reads was made before it and is still there."""
+
+from __future__ import annotations
+
+import random
+from itertools import product
+from typing import NamedTuple
+
+import pytest
+from blocks import basic_block, conv_conv_pool, fire, inverted_residual, random_block
+from hypothesis import assume, given, settings
+from rows import Replay, chain_reads
+from strategies import GraphBuilder, seeds
+
+from fragenv.graph.dataflow import DataflowGraph
+from fragenv.graph.operators import OpKind
+from fragenv.hardware.fragment import Fragment, Stage
+from fragenv.schedule.fused import FusedSearch, FusedSetting, RowPlan
+from fragenv.schedule.fused_plan import FusedPlan
+from fragenv.schedule.layers import FusedPattern, split
+from fragenv.schedule.problem import concatenation_parts
+from fragenv.schedule.tiling import Port
+
+PORT = Port(4, 10)
+CIRCUIT = Fragment(2, 4, tuple(Stage))
+
+
+class Case(NamedTuple):
+    graph: DataflowGraph
+    pattern: FusedPattern
+
+
+def case(graph: DataflowGraph) -> Case | None:
+    names = [op.name for op in graph.operators]
+    pattern = split(graph, names, concatenation_parts(graph))
+    return None if pattern is None else Case(graph, pattern)
+
+
+def known(graph: DataflowGraph) -> Case:
+    found = case(graph)
+    assert found is not None
+    return found
+
+
+def _wide_padding() -> DataflowGraph:
+    """The first output row of the second layer lies in the padding alone."""
+    build = GraphBuilder(2, 8)
+    build.conv(build.conv("in", 2, 1, 1, pad=1), 2, 3, 1, pad=3)
+    return build.graph()
+
+
+def _pool_of_its_own() -> DataflowGraph:
+    """A pool that is no layer's end reads its overlapping windows from a ring."""
+    build = GraphBuilder(2, 11)
+    first = build.conv("in", 2, 3, 1)
+    build.same(OpKind.CONCAT, build.pool(first, 3, 2, 1), build.conv(first, 2, 1, 2))
+    return build.graph()
+
+
+KNOWN = {
+    "inverted residual": known(inverted_residual()),
+    "inverted residual, stride 2": known(inverted_residual(2)),
+    "basic block": known(basic_block(False)),
+    "basic block with downsampling": known(basic_block(True, 11)),
+    "fire module": known(fire()),
+    "conv conv pool": known(conv_conv_pool(10)),
+    "wide padding": known(_wide_padding()),
+    "pool of its own": known(_pool_of_its_own()),
+}
+
+
+def setting(
+    pattern: FusedPattern, batch: int, shared: bool, on_chip: int = 0, keep: bool = False
+) -> FusedSetting:
+    count = len(pattern.shape.layers)
+    units = (0,) * count if shared else tuple(range(count))
+    return FusedSetting(pattern.shape, (CIRCUIT,) * count, units, batch, on_chip, keep)
+
+
+def plan_of(
+    task: FusedSetting, rows: int, loads: int = 0, layers: int = 0, outputs: int = 1
+) -> FusedPlan:
+    tiling = FusedSearch(task, PORT).evaluate(RowPlan(task.shape, rows), loads, layers, outputs)
+    return FusedPlan(task, tiling, PORT)
+
+
+def assert_rows_are_there(one: Case, plan: FusedPlan) -> None:
+    replay = Replay(one.graph, concatenation_parts(one.graph), one.pattern, plan)
+    replay.check_rings()
+    replay.check_layers()
+
+
+def smallest_rings(one: Case, rows: int, loads: int, layers: int) -> dict[str, int]:
+    """Rows that each ring must have while frames follow each other: from the first row that is
+    still to be read to the last one made, with each maker as many tiles ahead as it may be."""
+    frames, shape = 4, one.pattern.shape
+    parts = concatenation_parts(one.graph)
+    plan = plan_of(setting(one.pattern, frames, True), rows)
+    tiles = RowPlan(shape, rows).tiles
+    tile_of: list[int] = []
+    counts = [0] * len(shape.layers)
+    done = RowPlan(shape, rows).done
+    for step in plan.fused:
+        frame, last = step.step.chunk.frames[0], step.step.chunk.out_rows[1]
+        tile_of.append(frame * tiles + next(t for t in range(tiles) if done[t][step.layer] == last))
+        counts[step.layer] += 1
+    made: dict[str, dict[int, int]] = {}
+    read: dict[str, list[tuple[int, int]]] = {}
+    replay = Replay(one.graph, parts, one.pattern, plan)
+    for tensor, use in replay.rings.items():
+        numbers = {key: key[0] * use.ring.frame_rows + key[1] for key in use.writers}
+        made[tensor] = {}
+        for key, writers in use.writers.items():
+            tile = tile_of[writers[0] // 3]
+            made[tensor][tile] = max(made[tensor].get(tile, 0), numbers[key] + 1)
+        read[tensor] = [
+            (tile_of[reader // 3], numbers[key])
+            for key, readers in use.readers.items()
+            for reader in readers
+        ]
+    result = {}
+    for tensor in made:
+        ahead = layers if tensor in one.pattern.tensors else loads
+        result[tensor] = max(
+            end - min((row for at, row in read[tensor] if at >= tile - ahead), default=end)
+            for tile, end in made[tensor].items()
+        )
+    return result
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["one circuit", "pipeline"])
+@pytest.mark.parametrize("name", KNOWN)
+def test_plan__rows_are_there_in_every_tiling(name: str, shared: bool) -> None:
+    one = KNOWN[name]
+    task = setting(one.pattern, 2, shared)
+    for rows, loads, layers in product(
+        range(1, one.pattern.shape.out_rows + 1), (0, 1), (0,) if shared else (0, 1)
+    ):
+        assert_rows_are_there(one, plan_of(task, rows, loads, layers, 1 + loads))
+
+
+@settings(max_examples=200, deadline=None)
+@given(seeds)
+def test_plan__rows_are_there_in_random_blocks(seed: int) -> None:
+    rng = random.Random(seed)
+    one = case(random_block(rng))
+    assume(one is not None)
+    assert one is not None
+    inputs = len(one.pattern.inputs)
+    task = setting(
+        one.pattern,
+        rng.randint(1, 3),
+        rng.random() < 0.4,
+        rng.choice([0, 0, (1 << inputs) - 1]),
+        rng.random() < 0.3,
+    )
+    layers = 0 if len(set(task.units)) == 1 else rng.randint(0, 1)
+    rows = rng.randint(1, one.pattern.shape.out_rows)
+    plan = plan_of(task, rows, rng.randint(0, 1), layers, rng.randint(1, 2))
+    assert_rows_are_there(one, plan)
+
+
+@settings(max_examples=80, deadline=None)
+@given(seeds)
+def test_ring__has_no_row_too_many(seed: int) -> None:
+    rng = random.Random(seed)
+    one = case(random_block(rng))
+    assume(one is not None)
+    assert one is not None
+    rows, loads, layers = rng.randint(1, one.pattern.shape.out_rows), rng.randint(0, 1), 0
+    layers = rng.randint(0, 1)
+    plan = plan_of(setting(one.pattern, 2, False), rows, loads, layers)
+    replay = Replay(one.graph, concatenation_parts(one.graph), one.pattern, plan)
+    found = {tensor: use.ring.rows for tensor, use in replay.rings.items()}
+    assert found == smallest_rings(one, rows, loads, layers)
