@@ -13,6 +13,7 @@ from fragenv.graph.operators import POOL_KINDS, Operator, OpKind
 from fragenv.schedule.fused import Ring
 from fragenv.schedule.fused_plan import FusedPlan
 from fragenv.schedule.layers import FusedPattern
+from fragenv.schedule.tiling import Chunk
 
 #: a row: frame and number
 Row = tuple[int, int]
@@ -31,13 +32,14 @@ def chain_reads(
     graph: DataflowGraph,
     parts: Mapping[str, tuple[str, ...]],
     operators: tuple[str, ...],
-    rows: Iterable[int],
+    chunk: Chunk,
 ) -> tuple[dict[str, set[int]], set[int]]:
-    """Rows of each tensor that a chain reads for some of its output rows, and the rows that its
-    pool reads of what comes before it in the chain."""
+    """Rows of each tensor that a chain reads for a chunk, and the rows that its pool reads of what
+    comes before it in the chain. Of those only the chunk's own are computed; the others are there
+    from before."""
     reads: dict[str, set[int]] = {}
     pooled: set[int] = set()
-    needed = set(rows)
+    needed = set(range(*chunk.out_rows))
     for number in reversed(range(len(operators))):
         op = graph.op(operators[number])
         read = {i for row in needed for i in rows_read(op, row)}
@@ -47,7 +49,7 @@ def chain_reads(
                 if part != before:
                     reads.setdefault(part, set()).update(read)
         if number and op.kind in POOL_KINDS:
-            pooled = read
+            pooled, read = read, set(range(*chunk.array_rows))
         needed = read
     return reads, pooled
 
@@ -123,7 +125,7 @@ class Replay:
                 for row in range(*made):
                     uses[own].writers.setdefault((frame, row), []).append(3 * i + 1)
             operators = self.pattern.operators[one.layer]
-            reads, _ = chain_reads(self.graph, self.parts, operators, range(*made))
+            reads, _ = chain_reads(self.graph, self.parts, operators, one.step.chunk)
             for tensor, numbers in reads.items():
                 if tensor in uses:
                     for row in numbers:
@@ -162,22 +164,22 @@ class Replay:
             for frame in range(self.plan.setting.batch):
                 own = [c for c in chunks if c.frames == (frame, frame + 1)]
                 assert [r for c in own for r in range(*c.out_rows)] == list(range(rows_out))
-                self._check_row_buffer(number, [(c.out_rows, c.array_rows) for c in own])
+                self._check_row_buffer(number, own)
             stores = [i for i in steps if self.plan.steps[i].store is not None]
             buffers = layer.tiling.output_buffers
             for old, new in zip(stores, stores[buffers:], strict=False):
                 assert self.ordered(3 * old + 2, 3 * new + 1)
 
-    def _check_row_buffer(self, number: int, chunks: list[tuple[Row, Row]]) -> None:
+    def _check_row_buffer(self, number: int, chunks: list[Chunk]) -> None:
         layer, operators = self.plan.layers[number], self.pattern.operators[number]
         if not layer.tiling.row_buffer_bytes:
             return
         shape = layer.setting.shape
         places = layer.tiling.row_buffer_bytes // (shape.array_cols * shape.k)
         made = 0
-        for out_rows, array_rows in chunks:
-            assert array_rows[0] == made
-            made = array_rows[1]
-            _, pooled = chain_reads(self.graph, self.parts, operators, range(*out_rows))
+        for chunk in chunks:
+            assert chunk.array_rows[0] == made
+            made = chunk.array_rows[1]
+            _, pooled = chain_reads(self.graph, self.parts, operators, chunk)
             assert not pooled or max(pooled) < made
             assert not pooled or made - min(pooled) <= places

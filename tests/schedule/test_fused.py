@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 from blocks import basic_block, conv_conv_pool, fire, inverted_residual, random_block
 from hypothesis import assume, given, settings
-from rows import Replay, chain_reads
+from rows import Replay
 from strategies import GraphBuilder, seeds
 
 from fragenv.graph.dataflow import DataflowGraph
@@ -91,39 +91,33 @@ def assert_rows_are_there(one: Case, plan: FusedPlan) -> None:
 
 
 def smallest_rings(one: Case, rows: int, loads: int, layers: int) -> dict[str, int]:
-    """Rows that each ring must have while frames follow each other: from the first row that is
-    still to be read to the last one made, with each maker as many tiles ahead as it may be."""
-    frames, shape = 4, one.pattern.shape
-    parts = concatenation_parts(one.graph)
+    """Rows that each ring must have while frames follow each other, with each maker as many tiles
+    ahead as it may be: from the first row that is made now or read from now on to the last one
+    made."""
+    frames, plan_rows = 4, RowPlan(one.pattern.shape, rows)
     plan = plan_of(setting(one.pattern, frames, True), rows)
-    tiles = RowPlan(shape, rows).tiles
-    tile_of: list[int] = []
-    counts = [0] * len(shape.layers)
-    done = RowPlan(shape, rows).done
-    for step in plan.fused:
-        frame, last = step.step.chunk.frames[0], step.step.chunk.out_rows[1]
-        tile_of.append(frame * tiles + next(t for t in range(tiles) if done[t][step.layer] == last))
-        counts[step.layer] += 1
-    made: dict[str, dict[int, int]] = {}
-    read: dict[str, list[tuple[int, int]]] = {}
-    replay = Replay(one.graph, parts, one.pattern, plan)
+
+    def tile(node: int) -> int:
+        step = plan.fused[node // 3]
+        last = step.step.chunk.out_rows[1]
+        within = next(t for t, done in enumerate(plan_rows.done) if done[step.layer] == last)
+        return step.step.chunk.frames[0] * plan_rows.tiles + within
+
+    result = {}
+    replay = Replay(one.graph, concatenation_parts(one.graph), one.pattern, plan)
     for tensor, use in replay.rings.items():
-        numbers = {key: key[0] * use.ring.frame_rows + key[1] for key in use.writers}
-        made[tensor] = {}
-        for key, writers in use.writers.items():
-            tile = tile_of[writers[0] // 3]
-            made[tensor][tile] = max(made[tensor].get(tile, 0), numbers[key] + 1)
-        read[tensor] = [
-            (tile_of[reader // 3], numbers[key])
-            for key, readers in use.readers.items()
+        ahead = layers if tensor in one.pattern.tensors else loads
+        made: dict[int, list[int]] = {}
+        for (frame, row), (writer,) in use.writers.items():
+            made.setdefault(tile(writer), []).append(frame * use.ring.frame_rows + row)
+        read = [
+            (tile(reader), frame * use.ring.frame_rows + row)
+            for (frame, row), readers in use.readers.items()
             for reader in readers
         ]
-    result = {}
-    for tensor in made:
-        ahead = layers if tensor in one.pattern.tensors else loads
         result[tensor] = max(
-            end - min((row for at, row in read[tensor] if at >= tile - ahead), default=end)
-            for tile, end in made[tensor].items()
+            max(new) + 1 - min([*new, *(row for at, row in read if at >= now - ahead)])
+            for now, new in made.items()
         )
     return result
 
@@ -167,8 +161,7 @@ def test_ring__has_no_row_too_many(seed: int) -> None:
     one = case(random_block(rng))
     assume(one is not None)
     assert one is not None
-    rows, loads, layers = rng.randint(1, one.pattern.shape.out_rows), rng.randint(0, 1), 0
-    layers = rng.randint(0, 1)
+    rows, loads, layers = rng.randint(1, one.pattern.shape.out_rows), *rng.choices((0, 1), k=2)
     plan = plan_of(setting(one.pattern, 2, False), rows, loads, layers)
     replay = Replay(one.graph, concatenation_parts(one.graph), one.pattern, plan)
     found = {tensor: use.ring.rows for tensor, use in replay.rings.items()}
