@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from strategies import GraphBuilder
 
@@ -70,10 +71,10 @@ def chain(convolutions: int) -> DataflowGraph:
     return build.graph()
 
 
-def random_block(rng: random.Random) -> DataflowGraph:
+def random_block(rng: random.Random, dilations: Sequence[int] = (1, 1, 2)) -> DataflowGraph:
     """A few convolutions with windows of any kind, pools, and one place where two tensors meet."""
     build = GraphBuilder(rng.choice([2, 3]), rng.randint(6, 13))
-    first = _random_layer(build, rng, "in")
+    first = _random_layer(build, rng, "in", dilations)
     form = rng.choice(["chain", "residual", "branches", "concatenation"])
     if form == "residual":
         build.same(OpKind.ADD, build.conv(first, build.tensors[first].shape[0], 3, 1), first)
@@ -87,7 +88,7 @@ def random_block(rng: random.Random) -> DataflowGraph:
         return build.graph()
     last = first
     for _ in range(rng.randint(1, 3)):
-        last = _random_layer(build, rng, last)
+        last = _random_layer(build, rng, last, dilations)
     return build.graph()
 
 
@@ -98,10 +99,12 @@ def _branch(build: GraphBuilder, rng: random.Random, source: str, kernel: int, s
     return build.same(OpKind.RELU, made) if rng.random() < 0.5 else made
 
 
-def _random_layer(build: GraphBuilder, rng: random.Random, source: str) -> str:
+def _random_layer(
+    build: GraphBuilder, rng: random.Random, source: str, dilations: Sequence[int]
+) -> str:
     _, rows, _ = build.tensors[source].shape
     kernel = rng.choice([1, 1, 2, 3, 3, 5])
-    dilation = rng.choice([1, 1, 2])
+    dilation = rng.choice(dilations)
     extent = (kernel - 1) * dilation + 1
     pad = rng.randint(0, extent - 1)
     if rows + 2 * pad < extent:

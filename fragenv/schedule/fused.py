@@ -145,8 +145,8 @@ class RowPlan:
         most = 0
         for tile in range(self.tiles):
             done = self.before(tile)
-            # what one command makes has places of its own, also rows that a stride skips
-            first = min(frame_rows, self.there(wire, tile + ahead - 1))
+            # also rows that a stride skips: their LOAD may come after the next tile's
+            first = self.there(wire, tile - 1)
             for c, n in readers:
                 if done[c] < layers[c].shape.out_rows:
                     first = min(first, layers[c].lowest(n, done[c]))
