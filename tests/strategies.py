@@ -6,10 +6,12 @@ import random
 
 from hypothesis import strategies as st
 
+from fragenv.errors import InfeasibleError
 from fragenv.graph.dataflow import DataflowGraph, Tensor
 from fragenv.graph.operators import LoopNest, Operator, OpKind
 from fragenv.hardware.chip import Chip
-from fragenv.schedule.problem import Problem
+from fragenv.schedule.choices import Choice
+from fragenv.schedule.problem import MAX_SLOTS, Problem
 from fragenv.schedule.state import State
 
 
@@ -127,11 +129,35 @@ def random_chip(rng: random.Random) -> Chip:
     )
 
 
-def random_episode(problem: Problem, rng: random.Random) -> tuple[State, list[int]]:
-    """Any legal decisions until the end."""
+def random_problem(rng: random.Random, max_depth: int = 1) -> Problem | None:
+    """A small problem; None where the chip is too small for the graph."""
+    graph, chip = random_graph(rng, rng.randint(2, 9)), random_chip(rng)
+    try:
+        return Problem(graph, chip, rng.randint(1, 3), max_depth)
+    except InfeasibleError:
+        return None
+
+
+def choice_of(problem: Problem, action: int) -> Choice | None:
+    """The choice that an action takes; None for EVICT and SPILL."""
+    node, index = divmod(action - MAX_SLOTS, problem.num_choices + 1)
+    return (
+        None if action < MAX_SLOTS or index == problem.num_choices else problem.choices[node][index]
+    )
+
+
+def random_episode(
+    problem: Problem, rng: random.Random, fused: float = 0.0
+) -> tuple[State, list[int]]:
+    """Any legal decisions until the end; with probability ``fused`` a task of several layers, where
+    there is one."""
     state, actions = problem.initial(), []
     while not state.finished:
-        action = rng.choice(problem.legal_actions(state))
+        legal = problem.legal_actions(state)
+        if rng.random() < fused:
+            chosen = [(a, choice_of(problem, a)) for a in legal]
+            legal = [a for a, choice in chosen if choice is not None and choice.layers] or legal
+        action = rng.choice(legal)
         actions.append(action)
         state = problem.apply(state, action)
     return state, actions

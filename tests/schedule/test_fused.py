@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
@@ -15,9 +16,10 @@ from strategies import GraphBuilder, seeds
 from fragenv.graph.dataflow import DataflowGraph
 from fragenv.graph.operators import OpKind
 from fragenv.hardware.fragment import Fragment, Stage
-from fragenv.schedule.fused import FusedSearch, FusedSetting, RowPlan
+from fragenv.hardware.timing import CONSTANT_BYTES
+from fragenv.schedule.fused import FusedSearch, FusedSetting, Ring, RowPlan
 from fragenv.schedule.fused_plan import FusedPlan
-from fragenv.schedule.layers import FusedPattern, split
+from fragenv.schedule.layers import FusedPattern, Wire, split
 from fragenv.schedule.problem import concatenation_parts
 from fragenv.schedule.tiling import Port
 
@@ -167,3 +169,69 @@ def test_ring__has_no_row_too_many(seed: int) -> None:
     replay = Replay(one.graph, concatenation_parts(one.graph), one.pattern, plan)
     found = {tensor: use.ring.rows for tensor, use in replay.rings.items()}
     assert found == smallest_rings(one, rows, loads, layers)
+
+
+@pytest.mark.parametrize("name", [n for n in KNOWN if n != "wide padding"])
+def test_replay__notices_a_ring_that_is_a_row_short(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = KNOWN[name]
+    ring = RowPlan.ring
+    for short in [Wire(False, 0), Wire(True, 0)]:
+
+        def shorter(self: RowPlan, wire: Wire, ahead: int, short: Wire = short) -> Ring:
+            own = ring(self, wire, ahead)
+            return replace(own, rows=own.rows - (wire == short))
+
+        monkeypatch.setattr(RowPlan, "ring", shorter)
+        plan = plan_of(setting(one.pattern, 2, False), 1)
+        with pytest.raises(AssertionError, match="overwritten"):
+            assert_rows_are_there(one, plan)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seeds)
+def test_plan__moves_every_byte_once(seed: int) -> None:
+    rng = random.Random(seed)
+    one = case(random_block(rng))
+    assume(one is not None)
+    assert one is not None
+    graph, batch = one.graph, rng.randint(1, 3)
+    task = setting(one.pattern, batch, rng.random() < 0.5, keep=rng.random() < 0.3)
+    search = FusedSearch(task, PORT)
+    ladder = search.ladder()
+    assert ladder[0].sram_bytes <= search.smallest_bytes()
+    sizes = [t.sram_bytes for t in ladder]
+    assert sizes == sorted(sizes)
+    costs = [t.cost_cycles(PORT) for t in ladder]
+    assert costs == sorted(costs, reverse=True)
+    plan = FusedPlan(task, rng.choice(ladder), PORT)
+    weights = sum(
+        op.weight_bytes + CONSTANT_BYTES * op.nest.k for op in graph.operators if op.is_mac
+    )
+    outputs = [
+        t for t, layer in zip(one.pattern.tensors, task.shape.layers, strict=True) if layer.leaves
+    ]
+    stored = 0 if task.keep_output else sum(graph.tensors[t].bytes for t in outputs)
+    assert plan.weight_read_bytes == weights
+    assert plan.dram_write_bytes == batch * stored
+    assert plan.dram_read_bytes - weights <= batch * graph.tensors["in"].bytes
+    assert plan.dram_read_bytes + plan.dram_write_bytes == plan.tiling.dram_bytes
+    assert len(plan.steps) <= plan.tiling.steps
+    assert plan.run_cycles == sum(s.run_cycles for s in plan.steps)
+
+
+def test_ladder__one_circuit_runs_no_layer_ahead() -> None:
+    pattern = KNOWN["inverted residual"].pattern
+    for shared in (True, False):
+        ladder = FusedSearch(setting(pattern, 2, shared), PORT).ladder()
+        assert max(t.layers_ahead for t in ladder) == (not shared)
+
+
+def test_pipeline__is_no_faster_than_its_busiest_circuit_and_not_much_slower() -> None:
+    one = KNOWN["inverted residual"]
+    task = setting(one.pattern, 8, False, on_chip=1, keep=True)
+    best = FusedSearch(task, PORT).ladder()[-1]
+    plan = FusedPlan(task, best, PORT)
+    busy = [sum(s.step.run_cycles for s in plan.fused if s.layer == i) for i in range(3)]
+    assert max(busy) < best.latency_cycles < 1.5 * max(busy)

@@ -36,9 +36,7 @@ def described(graph: DataflowGraph, pattern: FusedPattern) -> Expected:
     """Per layer its operators' kinds, what it reads, and whether its output leaves."""
     result: Expected = []
     for layer, names in zip(pattern.shape.layers, pattern.operators, strict=True):
-        kinds = [
-            "depthwise" if graph.op(n).is_depthwise else graph.op(n).kind.value for n in names
-        ]
+        kinds = ["depthwise" if graph.op(n).is_depthwise else graph.op(n).kind.value for n in names]
         reads = [w.index if w.inside else pattern.inputs[w.index] for w in layer.reads]
         result.append((" ".join(kinds), reads, layer.leaves))
     return result
