@@ -142,14 +142,19 @@ class RowPlan:
 
     def _ring(self, wire: Wire, ahead: int) -> Ring:
         readers, layers = self.shape.readers[wire], self.shape.layers
+        frame_rows = self.there(wire, self.tiles - 1)
         most = 0
         for tile in range(self.tiles):
             done = self.before(tile)
-            first = min(layers[c].lowest(n, done[c]) for c, n in readers)
+            # also rows that a stride skips: their LOAD may come after the next tile's
+            first = self.there(wire, tile - 1)
+            for c, n in readers:
+                if done[c] < layers[c].shape.out_rows:
+                    first = min(first, layers[c].lowest(n, done[c]))
             most = max(most, self.there(wire, tile + ahead) - first)
         layer, number = readers[0]
         row_bytes = layers[layer].tensors[number].row_bytes
-        return Ring(most, self.there(wire, self.tiles - 1), row_bytes)
+        return Ring(most, frame_rows, row_bytes)
 
     def chunk(self, layer: int, tile: int, frame: int) -> Chunk | None:
         """What a layer computes for a tile of a frame; None for nothing."""
@@ -292,6 +297,6 @@ def inner_wires(shape: FusedShape) -> list[Wire]:
 
 def row_buffer_bytes(shape: TaskShape, rows: int) -> int:
     """Bytes between the first stage of a layer and its pool, ``rows`` output rows at a time."""
-    if not shape.pool_window or (shape.array is None and not shape.vector_passes):
+    if not shape.pool_window or shape.only_pool:
         return 0
     return shape.pool.live_rows(rows) * shape.array_cols * shape.k

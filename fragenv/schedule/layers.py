@@ -56,6 +56,9 @@ class Layer:
         array = self.array_rows(out_rows)
         if read < len(self.shape.sources):
             window = self.shape.window
+            if self.shape.only_pool:
+                # without rows between, its windows are read where they come from
+                array, window = out_rows, self.shape.pool
             return min(window.rows_in, max(0, array * window.stride - window.padding))
         return array if self.shape.residual_before_pool else out_rows
 
