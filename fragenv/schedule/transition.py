@@ -90,13 +90,17 @@ def legal_actions(problem: Problem, state: State) -> list[int]:
                 result.append(base + problem.num_choices)
             continue
         there: list[int] = []
-        for sources, actions in problem.actions_by_sources[node]:
-            # a loop of its own, for speed: this is asked for every node after every decision
+        for sources, others, actions in problem.actions_by_needs[node]:
+            # plain loops, for speed: this is asked for every node after every decision
             for tensor in sources:
                 if location[tensor] == NOWHERE:
                     break
             else:
-                there = sorted(there + actions) if there else actions
+                for other in others:
+                    if state.done[other]:
+                        break
+                else:
+                    there = sorted(there + actions) if there else actions
         result += there
     return result
 
