@@ -6,10 +6,12 @@ import random
 
 from hypothesis import strategies as st
 
+from fragenv.errors import InfeasibleError
 from fragenv.graph.dataflow import DataflowGraph, Tensor
 from fragenv.graph.operators import LoopNest, Operator, OpKind
 from fragenv.hardware.chip import Chip
-from fragenv.schedule.problem import Problem
+from fragenv.schedule.choices import Choice
+from fragenv.schedule.problem import MAX_SLOTS, Problem
 from fragenv.schedule.state import State
 
 
@@ -27,22 +29,44 @@ class GraphBuilder:
         self.operators.append(Operator(name, kind, nest, inputs, f"t_{name}", **extra))
         return f"t_{name}"
 
-    def conv(self, source: str, k: int, kernel: int, stride: int, depthwise: bool = False) -> str:
+    def conv(
+        self,
+        source: str,
+        k: int,
+        kernel: int,
+        stride: int,
+        depthwise: bool = False,
+        pad: int | None = None,
+        dilation: int = 1,
+    ) -> str:
+        """A convolution, padded by ``kernel // 2`` unless said otherwise."""
         c, h, w = self.tensors[source].shape
-        pad = kernel // 2
+        pad = kernel // 2 if pad is None else pad
         k = c if depthwise else k
-        p, q = ((x + 2 * pad - kernel) // stride + 1 for x in (h, w))
-        groups = c if depthwise else 1
+        extent = (kernel - 1) * dilation + 1
+        p, q = ((x + 2 * pad - extent) // stride + 1 for x in (h, w))
         nest = LoopNest(
-            k, c, p, q, kernel, kernel, h, w, (stride, stride), (pad,) * 4, groups=groups
+            k,
+            c,
+            p,
+            q,
+            kernel,
+            kernel,
+            h,
+            w,
+            (stride, stride),
+            (pad,) * 4,
+            (dilation, dilation),
+            groups=c if depthwise else 1,
         )
+        groups = nest.groups
         size = k * (c // groups) * kernel * kernel
         return self._add(OpKind.CONV, nest, (source,), weight_bytes=size, bias_bytes=4 * k)
 
-    def pool(self, source: str, kernel: int, stride: int) -> str:
+    def pool(self, source: str, kernel: int, stride: int, pad: int = 0) -> str:
         c, h, w = self.tensors[source].shape
-        p, q = ((x - kernel) // stride + 1 for x in (h, w))
-        nest = LoopNest(c, c, p, q, kernel, kernel, h, w, (stride, stride), groups=c)
+        p, q = ((x + 2 * pad - kernel) // stride + 1 for x in (h, w))
+        nest = LoopNest(c, c, p, q, kernel, kernel, h, w, (stride, stride), (pad,) * 4, groups=c)
         return self._add(OpKind.MAXPOOL, nest, (source,))
 
     def same(self, kind: OpKind, *sources: str) -> str:
@@ -105,11 +129,35 @@ def random_chip(rng: random.Random) -> Chip:
     )
 
 
-def random_episode(problem: Problem, rng: random.Random) -> tuple[State, list[int]]:
-    """Any legal decisions until the end."""
+def random_problem(rng: random.Random, max_depth: int = 1) -> Problem | None:
+    """A small problem; None where the chip is too small for the graph."""
+    graph, chip = random_graph(rng, rng.randint(2, 9)), random_chip(rng)
+    try:
+        return Problem(graph, chip, rng.randint(1, 3), max_depth)
+    except InfeasibleError:
+        return None
+
+
+def choice_of(problem: Problem, action: int) -> Choice | None:
+    """The choice that an action takes; None for EVICT and SPILL."""
+    node, index = divmod(action - MAX_SLOTS, problem.num_choices + 1)
+    return (
+        None if action < MAX_SLOTS or index == problem.num_choices else problem.choices[node][index]
+    )
+
+
+def random_episode(
+    problem: Problem, rng: random.Random, fused: float = 0.0
+) -> tuple[State, list[int]]:
+    """Any legal decisions until the end; with probability ``fused`` a task of several layers, where
+    there is one."""
     state, actions = problem.initial(), []
     while not state.finished:
-        action = rng.choice(problem.legal_actions(state))
+        legal = problem.legal_actions(state)
+        if rng.random() < fused:
+            chosen = [(a, choice_of(problem, a)) for a in legal]
+            legal = [a for a, choice in chosen if choice is not None and choice.layers] or legal
+        action = rng.choice(legal)
         actions.append(action)
         state = problem.apply(state, action)
     return state, actions

@@ -1,6 +1,6 @@
 """The checker's rules for rows that pass through rings between the layers of a fused task.
 
-Shares no code with what makes such tasks: windows are followed again from the operators' loop nests.
+Shares no code with what makes such tasks: windows are followed again from the operators' nests.
 """
 
 from __future__ import annotations

@@ -142,14 +142,19 @@ class RowPlan:
 
     def _ring(self, wire: Wire, ahead: int) -> Ring:
         readers, layers = self.shape.readers[wire], self.shape.layers
+        frame_rows = self.there(wire, self.tiles - 1)
         most = 0
         for tile in range(self.tiles):
             done = self.before(tile)
-            first = min(layers[c].lowest(n, done[c]) for c, n in readers)
+            # also rows that a stride skips: their LOAD may come after the next tile's
+            first = self.there(wire, tile - 1)
+            for c, n in readers:
+                if done[c] < layers[c].shape.out_rows:
+                    first = min(first, layers[c].lowest(n, done[c]))
             most = max(most, self.there(wire, tile + ahead) - first)
         layer, number = readers[0]
         row_bytes = layers[layer].tensors[number].row_bytes
-        return Ring(most, self.there(wire, self.tiles - 1), row_bytes)
+        return Ring(most, frame_rows, row_bytes)
 
     def chunk(self, layer: int, tile: int, frame: int) -> Chunk | None:
         """What a layer computes for a tile of a frame; None for nothing."""
@@ -218,23 +223,27 @@ class FusedSearch:
 
     def smallest_bytes(self) -> int:
         """The working set with one row at a time."""
-        return self.evaluate(RowPlan(self.shape, 1), 0, 0, 1).sram_bytes
+        return self._bytes(RowPlan(self.shape, 1), 0, 0, 1)
+
+    def _bytes(self, plan: RowPlan, loads: int, layers: int, outputs: int) -> int:
+        """The working set: weights, rings, rows before pools, outputs."""
+        setting, shape = self.setting, self.shape
+        total = shape.weight_bytes
+        total += sum(plan.ring(wire, loads).bytes for wire in loaded_wires(setting))
+        total += sum(plan.ring(wire, layers).bytes for wire in inner_wires(shape))
+        for i, layer in enumerate(shape.layers):
+            most = plan.most_rows(i)
+            total += row_buffer_bytes(layer.shape, most)
+            if layer.leaves and not setting.keep_output:
+                total += outputs * most * layer.shape.out_row_bytes
+        return total
 
     def evaluate(self, plan: RowPlan, loads: int, layers: int, outputs: int) -> FusedTiling:
         """One tiling: its working set and its estimates."""
         setting, shape = self.setting, self.shape
-        sram = shape.weight_bytes
-        for wire in loaded_wires(setting):
-            sram += plan.ring(wire, loads).bytes
-        for wire in inner_wires(shape):
-            sram += plan.ring(wire, layers).bytes
         moved = 0
-        for i, layer in enumerate(shape.layers):
-            most = plan.most_rows(i)
-            sram += row_buffer_bytes(layer.shape, most)
-            if layer.leaves and not setting.keep_output:
-                sram += outputs * most * layer.shape.out_row_bytes
-                moved += layer.shape.out_bytes
+        if not setting.keep_output:
+            moved += sum(layer.shape.out_bytes for layer in shape.layers if layer.leaves)
         for wire in loaded_wires(setting):
             ring = plan.ring(wire, loads)
             moved += ring.frame_rows * ring.row_bytes
@@ -244,7 +253,7 @@ class FusedSearch:
             loads_ahead=loads,
             layers_ahead=layers,
             output_buffers=outputs,
-            sram_bytes=sram,
+            sram_bytes=self._bytes(plan, loads, layers, outputs),
             latency_cycles=latency,
             dram_bytes=moved * setting.batch + shape.weight_bytes,
             steps=plan.tiles * len(shape.layers) * setting.batch,
@@ -288,6 +297,6 @@ def inner_wires(shape: FusedShape) -> list[Wire]:
 
 def row_buffer_bytes(shape: TaskShape, rows: int) -> int:
     """Bytes between the first stage of a layer and its pool, ``rows`` output rows at a time."""
-    if not shape.pool_window or (shape.array is None and not shape.vector_passes):
+    if not shape.pool_window or shape.only_pool:
         return 0
     return shape.pool.live_rows(rows) * shape.array_cols * shape.k

@@ -137,8 +137,9 @@ class _Writer:
                     loads.append((position, (first, last)))
                     input_waits |= self._freed(wire, at, self.tiling.loads_ahead)
                     self.loader[wire] = len(self.steps)
-                elif self.loader[wire] != len(self.steps):
-                    waits.add(self.loader[wire])
+                elif self.loader.get(wire, -1) != len(self.steps):
+                    # nothing is loaded while all windows lie in the padding
+                    waits.add(self.loader.get(wire, -1))
         if not layer.leaves:
             waits |= self._freed(Wire(True, number), at, self.tiling.layers_ahead)
         weights = None

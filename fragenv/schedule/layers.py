@@ -56,6 +56,9 @@ class Layer:
         array = self.array_rows(out_rows)
         if read < len(self.shape.sources):
             window = self.shape.window
+            if self.shape.only_pool:
+                # without rows between, its windows are read where they come from
+                array, window = out_rows, self.shape.pool
             return min(window.rows_in, max(0, array * window.stride - window.padding))
         return array if self.shape.residual_before_pool else out_rows
 
@@ -114,8 +117,8 @@ def split(
     parts: Mapping[str, tuple[str, ...]],
     max_layers: int = MAX_LAYERS,
 ) -> FusedPattern | None:
-    """The layers of an occurrence; None where it has one layer, more than ``max_layers``, or one
-    that no circuit runs.
+    """The layers of an occurrence; None where it has one layer, more than ``max_layers``, one that
+    no circuit runs, or one whose output is read inside and leaves the task as well.
 
     An operator joins the layer behind whose last operator it comes, if nobody else reads that one's
     output and the layer stays a chain; otherwise it begins a layer. ``parts`` maps a concatenated
@@ -147,6 +150,12 @@ def split(
     outside = dict.fromkeys(s.tensor for r in read for s in r if s.tensor not in made)
     inputs = {name: i for i, name in enumerate(outside)}
     taken = {s.tensor for r in read for s in r}
+    within = {op.name for chain in chains for op in chain}
+    for name in made:
+        if name in taken and (
+            name in graph.outputs or not within.issuperset(graph.consumers[name])
+        ):
+            return None
     layers = tuple(
         Layer(
             shape.without_names(),

@@ -192,7 +192,9 @@ class Offers:
 
     def _smallest(self, choice: Choice) -> int:
         """Bytes of the smallest working set of a task, nothing on the chip yet."""
-        key = (choice.shape_index, choice.fragment, choice.keep)
+        # that of fused layers does not depend on their circuits
+        fragment = choice.fragment if choice.fused is None else -1
+        key = (choice.shape_index, fragment, choice.keep)
         if key not in self._least:
             port = self.problem.port
             if choice.fused is not None:

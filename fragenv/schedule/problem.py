@@ -133,9 +133,8 @@ class Problem:
         self.num_choices = max(len(c) for c in self.choices)
         #: EVICT per slot, then per node its choices and SPILL
         self.num_actions = MAX_SLOTS + len(self.operators) * (self.num_choices + 1)
-        #: per node: the actions of its choices, those together that read the same tensors and run
-        #: the same operators beside the node, which may be done before it is
-        self.actions_by_sources = tuple(self._by_sources(node) for node in range(len(self.choices)))
+        #: per node: (tensors read, operators that must not have run, actions) of its choices
+        self.actions_by_needs = tuple(self._by_needs(node) for node in range(len(self.choices)))
 
     def __repr__(self) -> str:
         return f"Problem({self.graph.name!r}, {self.chip.name!r}, batch={self.batch})"
@@ -151,24 +150,14 @@ class Problem:
                 names += op.inputs
         return [self.tensor_of[p] for t in names for p in self._parts_of(t) if p in self.tensor_of]
 
-    def _by_sources(self, node: int) -> list[tuple[tuple[int, ...], tuple[int, ...], list[int]]]:
+    def _by_needs(self, node: int) -> list[tuple[tuple[int, ...], tuple[int, ...], list[int]]]:
         first = MAX_SLOTS + node * (self.num_choices + 1)
         found: dict[tuple[tuple[int, ...], tuple[int, ...]], list[int]] = {}
         for number, choice in enumerate(self.choices[node]):
-            key = choice.sources, self._beside(choice)
-            found.setdefault(key, []).append(first + number)
-        return [(*key, actions) for key, actions in found.items()]
-
-    def _beside(self, choice: Choice) -> tuple[int, ...]:
-        """The operators of a choice that no path leads to from its first one."""
-        made = {self.num_inputs + choice.node}
-        beside = []
-        for node in choice.operators[1:]:
-            if made.isdisjoint(self.reads[node]):
-                beside.append(node)
-            else:
-                made.add(self.num_inputs + node)
-        return tuple(beside)
+            # of a single chain, later operators need the first one's output
+            others = tuple(n for n in choice.operators if n != node) if choice.layers else ()
+            found.setdefault((choice.sources, others), []).append(first + number)
+        return [(*needs, actions) for needs, actions in found.items()]
 
     def circuit(self, choice: Choice) -> Fragment:
         """The circuit that a choice of one chain runs on."""

@@ -114,6 +114,11 @@ class TaskShape:
         return self.pool.rows_out
 
     @property
+    def only_pool(self) -> bool:
+        """Whether a pool reads the sources itself."""
+        return self.array is None and not self.vector_passes
+
+    @property
     def array_rows(self) -> int:
         """Rows of the first stage that the output needs; a pool may leave some out."""
         return self.pool.needed(self.pool.rows_out)
@@ -220,7 +225,7 @@ class TaskShape:
         groups_of_parts = sum(ceil_div(c, lanes) for c in parts)
         added = RESIDUAL_OVERHEAD_CYCLES if self.residuals else 0
         fetched = added + FETCH_OVERHEAD_CYCLES if self.residuals else 0
-        pool_only = self.array is None and not self.vector_passes
+        pool_only = self.only_pool
         cycles = 0
         if self.array is not None and array_rows:
             lanes_in = fragment.lanes_in if self.array is Stage.MAC else 1

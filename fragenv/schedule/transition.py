@@ -64,13 +64,16 @@ def is_legal(problem: Problem, state: State, action: int) -> bool:
     if index == problem.num_choices:
         return state.location[problem.num_inputs + node] == SRAM
     options = problem.choices[node]
-    return index < len(options) and _available(state, options[index])
+    return index < len(options) and not state.done[node] and _available(state, options[index])
 
 
 def _available(state: State, choice: Choice) -> bool:
+    """Whether its inputs are there and none of its operators has run; of a single chain, later
+    operators need the first one's output."""
     location, done = state.location, state.done
-    left = not any(done[n] for n in choice.operators)
-    return left and all(location[t] != NOWHERE for t in choice.sources)
+    if choice.layers and any(done[node] for node in choice.operators):
+        return False
+    return all(location[t] != NOWHERE for t in choice.sources)
 
 
 def legal_actions(problem: Problem, state: State) -> list[int]:
@@ -87,13 +90,16 @@ def legal_actions(problem: Problem, state: State) -> list[int]:
                 result.append(base + problem.num_choices)
             continue
         there: list[int] = []
-        for sources, beside, actions in problem.actions_by_sources[node]:
-            # a loop of its own, for speed: this is asked for every node after every decision
+        for sources, others, actions in problem.actions_by_needs[node]:
+            # plain loops, for speed: this is asked for every node after every decision
             for tensor in sources:
                 if location[tensor] == NOWHERE:
                     break
             else:
-                if not any(state.done[n] for n in beside):
+                for other in others:
+                    if state.done[other]:
+                        break
+                else:
                     there = sorted(there + actions) if there else actions
         result += there
     return result

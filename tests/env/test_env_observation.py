@@ -16,8 +16,9 @@ from fragenv.env.observation import (
     Layout,
     unflatten,
 )
-from fragenv.env.static import CHOICE_STATIC, NODE_STATIC, ideal_cycles
+from fragenv.env.static import CHOICE_STATIC, NODE_STATIC
 from fragenv.models import zoo
+from fragenv.schedule.choices import busiest_cycles
 from fragenv.schedule.problem import MAX_SLOTS, Problem
 
 GRAPH = toy_graph()
@@ -51,13 +52,13 @@ def test_static__describes_the_graph() -> None:
 
 
 @pytest.mark.parametrize("name", ["lenet", "squeezenet"])
-def test_ideal_cycles__are_no_more_than_any_plans(name: str) -> None:
+def test_busiest_cycles__are_no_more_than_any_plans(name: str) -> None:
     # the closed form must be a bound for what the tiling search finds
     problem = Problem(zoo.graph(name), batch=1)
     for options in problem.choices:
         for choice in options[:3]:
             plan = problem.plan(choice, 0, problem.chip.buffer_bytes // 2)
-            ideal = ideal_cycles(choice.shape, problem.library[choice.fragment])
+            ideal = busiest_cycles(choice, problem.library[choice.fragment])
             assert plan is None or 0 < ideal <= plan.run_cycles
 
 

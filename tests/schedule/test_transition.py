@@ -6,27 +6,30 @@ import random
 from pathlib import Path
 
 import pytest
+from blocks import basic_block, fire, inverted_residual
 from hypothesis import HealthCheck, given, settings
-from strategies import GraphBuilder, random_chip, random_episode, random_graph, seeds
+from hypothesis import strategies as st
+from strategies import (
+    GraphBuilder,
+    choice_of,
+    random_chip,
+    random_episode,
+    random_problem,
+    seeds,
+)
 
-from fragenv.errors import InfeasibleError
+from fragenv.graph.dataflow import DataflowGraph
 from fragenv.graph.operators import OpKind
 from fragenv.models import zoo
+from fragenv.rtl.memory_map import buffer_needs
 from fragenv.schedule.check import check_file
 from fragenv.schedule.lower import lower
-from fragenv.schedule.problem import Problem
+from fragenv.schedule.problem import MAX_SLOTS, Problem
 from fragenv.schedule.schedule import Schedule, load_schedule, save_schedule
 from fragenv.schedule.simulate import simulate
 from fragenv.schedule.state import State
 
 SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-
-
-def random_problem(rng: random.Random) -> Problem | None:
-    try:
-        return Problem(random_graph(rng, rng.randint(2, 9)), random_chip(rng), rng.randint(1, 3))
-    except InfeasibleError:
-        return None
 
 
 def assert_program_agrees(problem: Problem, state: State) -> None:
@@ -35,6 +38,14 @@ def assert_program_agrees(problem: Problem, state: State) -> None:
     assert program.read_bytes == state.dram_read_bytes
     assert program.write_bytes == state.dram_write_bytes
     assert program.config_bytes == state.config_bytes
+
+
+def assert_buffer_holds(problem: Problem, state: State) -> None:
+    """What lies in the buffer at a time fits, by when the commands touch it."""
+    needs = buffer_needs(problem, lower(problem, state))
+    for start in {need.start for need in needs}:
+        held = sum(n.size for n in needs if n.start <= start < n.end)
+        assert held <= problem.chip.buffer_bytes
 
 
 def assert_file_is_sound(problem: Problem, state: State, actions: list[int], folder: Path) -> None:
@@ -71,11 +82,57 @@ def test_bound__does_not_count_an_input_within_an_output_as_written() -> None:
     assert problem.bound.traffic_bytes == 2 * image + weights + constants
 
 
+@settings(max_examples=100, deadline=None)
+@given(seeds, st.integers(2, 4), st.sampled_from([0.0, 0.8]))
+def test_fused_schedule__agrees_with_its_program(seed: int, depth: int, fused: float) -> None:
+    rng = random.Random(seed)
+    problem = random_problem(rng, depth)
+    if problem is None:
+        return
+    state, actions = random_episode(problem, rng, fused)
+    taken = [choice_of(problem, action) for action in actions]
+    run = [node for choice in taken if choice is not None for node in choice.operators]
+    assert sorted(run) == list(range(len(problem.operators))) and not state.tasks_left
+    assert state.latency_cycles >= problem.bound.latency_cycles
+    assert state.traffic_bytes >= problem.bound.traffic_bytes
+    assert_program_agrees(problem, state)
+    assert_buffer_holds(problem, state)
+
+
+@pytest.mark.parametrize("graph", [fire(), basic_block(True), inverted_residual()])
+def test_fused_schedule__takes_pipelines_and_turns(graph: DataflowGraph) -> None:
+    """The same on blocks that surely run with their layers fused, either way."""
+    problem = Problem(graph, random_chip(random.Random(1)), 2, max_depth=3)
+    circuits = set()
+    for seed in range(12):
+        state, actions = random_episode(problem, random.Random(seed), fused=0.8)
+        taken = [choice_of(problem, action) for action in actions]
+        circuits |= {len(c.circuits) for c in taken if c is not None and c.layers}
+        assert_program_agrees(problem, state)
+        assert_buffer_holds(problem, state)
+    assert min(circuits) == 1 and max(circuits) > 1
+
+
+def test_fused_schedule__never_runs_an_operator_again() -> None:
+    """Branches of a block that meet later: one may have run before, and then its task is not
+    offered."""
+    problem = Problem(basic_block(True), "cgra512", max_depth=3)
+    state, shortcut = problem.initial(), problem.node_of["op3"]
+    alone = next(i for i, c in enumerate(problem.choices[shortcut]) if c.operators == (shortcut,))
+    state = problem.apply(state, MAX_SLOTS + shortcut * (problem.num_choices + 1) + alone)
+    offered = [choice_of(problem, action) for action in problem.legal_actions(state)]
+    assert any(c is not None and c.layers for c in offered)
+    assert all(shortcut not in c.operators for c in offered if c is not None)
+    for action in set(range(problem.num_actions)) - set(problem.legal_actions(state)):
+        with pytest.raises(ValueError, match="illegal"):
+            problem.apply(state, action)
+
+
 @settings(max_examples=40, deadline=None)
 @given(seeds)
 def test_apply__leaves_the_old_state_and_refuses_the_illegal(seed: int) -> None:
     rng = random.Random(seed)
-    problem = random_problem(rng)
+    problem = random_problem(rng, rng.choice([1, 3]))
     if problem is None:
         return
     state = problem.initial()
