@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from fragenv.graph.dataflow import DataflowGraph
 from fragenv.graph.operators import POOL_KINDS, Operator, OpKind
@@ -147,7 +148,7 @@ class Replay:
                     assert self.ordered(use.writers[key][0], reader), (tensor, key, "too late")
             for rows in places.values():
                 rows.sort()
-                for old, new in zip(rows, rows[1:], strict=False):
+                for old, new in pairwise(rows):
                     writer = use.writers[new][0]
                     for earlier in [*use.readers.get(old, []), *use.writers[old]]:
                         assert self.ordered(earlier, writer), (tensor, old, new, "overwritten")
@@ -158,7 +159,7 @@ class Replay:
         for number, layer in enumerate(self.plan.layers):
             steps = [i for i, one in enumerate(self.plan.fused) if one.layer == number]
             rows_out = self.graph.tensors[self.pattern.tensors[number]].shape[1]
-            for first, second in zip(steps, steps[1:], strict=False):
+            for first, second in pairwise(steps):
                 assert self.ordered(3 * first + 1, 3 * second + 1)
             chunks = [self.plan.fused[i].step.chunk for i in steps]
             for frame in range(self.plan.setting.batch):

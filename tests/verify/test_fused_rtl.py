@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,15 +115,19 @@ QUICK = {
 }
 
 
-def cases() -> Iterator[object]:
-    for name in blocks():
-        for pipeline in (False, True):
-            marks = () if (name, pipeline) in QUICK else (pytest.mark.slow,)
-            where = "pipeline" if pipeline else "one circuit"
-            yield pytest.param(name, pipeline, marks=marks, id=f"{name}, {where}")
+CASES = [
+    pytest.param(
+        name,
+        pipeline,
+        marks=() if (name, pipeline) in QUICK else (pytest.mark.slow,),
+        id=f"{name}, {'pipeline' if pipeline else 'one circuit'}",
+    )
+    for name in blocks()
+    for pipeline in (False, True)
+]
 
 
-@pytest.mark.parametrize(("name", "pipeline"), cases())
+@pytest.mark.parametrize(("name", "pipeline"), CASES)
 def test_fused_block__bits_and_cycles(name: str, pipeline: bool, tmp_path: Path) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
