@@ -94,7 +94,7 @@ def assert_rows_are_there(one: Case, plan: FusedPlan) -> None:
 
 def smallest_rings(one: Case, rows: int, loads: int, layers: int) -> dict[str, int]:
     """Rows that each ring must have while frames follow each other, with each maker as many tiles
-    ahead as it may be: from the first row that is made or read from then on to the last made."""
+    ahead as it may be: from the first row made or read from then on to the last one made."""
     frames, plan_rows = 4, RowPlan(one.pattern.shape, rows)
     plan = plan_of(setting(one.pattern, frames, True), rows)
 
