@@ -147,10 +147,8 @@ class RowPlan:
         for tile in range(self.tiles):
             done = self.before(tile)
             # also rows that a stride skips: their LOAD may come after the next tile's
-            first = self.there(wire, tile - 1)
-            for c, n in readers:
-                if done[c] < layers[c].shape.out_rows:
-                    first = min(first, layers[c].lowest(n, done[c]))
+            lowest = (layers[c].lowest(n, done[c]) for c, n in readers)
+            first = min(self.there(wire, tile - 1), *lowest)
             most = max(most, self.there(wire, tile + ahead) - first)
         layer, number = readers[0]
         row_bytes = layers[layer].tensors[number].row_bytes

@@ -52,15 +52,17 @@ class Layer:
         return array if self.shape.residual_before_pool else out_rows
 
     def lowest(self, read: int, out_rows: int) -> int:
-        """The first row of it that is needed once the output rows [0, ``out_rows``) are done."""
-        array = self.array_rows(out_rows)
-        if read < len(self.shape.sources):
-            window = self.shape.window
-            if self.shape.only_pool:
-                # without rows between, its windows are read where they come from
-                array, window = out_rows, self.shape.pool
-            return min(window.rows_in, max(0, array * window.stride - window.padding))
-        return array if self.shape.residual_before_pool else out_rows
+        """The first row of it that is needed once the output rows [0, ``out_rows``) are done; the
+        number of its rows where none is."""
+        shape = self.shape
+        source = read < len(shape.sources)
+        done, total, window = out_rows, shape.out_rows, shape.pool
+        # a pool without rows before it reads its windows where they come from
+        if not shape.only_pool and (source or shape.residual_before_pool):
+            done, total, window = self.array_rows(out_rows), shape.array_rows, shape.window
+        if done == total:
+            return self.tensors[read].rows
+        return max(0, done * window.stride - window.padding) if source else done
 
 
 @dataclass(frozen=True)

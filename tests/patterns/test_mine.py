@@ -93,7 +93,10 @@ def in_stages(graph: DataflowGraph, inside: set[str]) -> bool:
 
 def is_task(graph: DataflowGraph, inside: set[str], max_depth: int) -> bool:
     kinds = [graph.op(n).kind for n in inside]
-    if OpKind.SOFTMAX in kinds or (OpKind.CONCAT in kinds and len(kinds) > 1):
+    if OpKind.SOFTMAX in kinds:
+        return False
+    joins = [n for n in inside if graph.op(n).kind is OpKind.CONCAT]
+    if len(kinds) > 1 and any(max_depth == 1 or not leaves(graph, n, inside) for n in joins):
         return False
     if not nx.is_weakly_connected(graph.nx.subgraph(inside)):
         return False
@@ -276,14 +279,16 @@ def test_mine__depth_counts_the_longest_path() -> None:
     assert places(graph, 3) == sorted([*depth_2, "a b c sum"])
 
 
-def test_mine__concatenation_is_alone() -> None:
+def test_mine__concatenation_is_alone_or_last() -> None:
     operators = [
         make("a", OpKind.CONV, ("x",)),
         make("b", OpKind.CONV, ("x",)),
         make("join", OpKind.CONCAT, ("a.out", "b.out")),
         make("r", OpKind.RELU, ("join.out",)),
     ]
-    assert places(build(operators, {"r.out"}), 2) == ["a", "b", "join", "r"]
+    graph = build(operators, {"r.out"})
+    assert places(graph, 1) == ["a", "b", "join", "r"]
+    assert places(graph, 2) == ["a", "a b join", "a join", "b", "b join", "join", "r"]
 
 
 def test_mine__operators_play_the_parts_of_the_pattern() -> None:
