@@ -152,12 +152,8 @@ def split(
     outside = dict.fromkeys(s.tensor for r in read for s in r if s.tensor not in made)
     inputs = {name: i for i, name in enumerate(outside)}
     taken = {s.tensor for r in read for s in r}
-    within = {op.name for chain in chains for op in chain}
-    for name in made:
-        if name in taken and (
-            name in graph.outputs or not within.issuperset(graph.consumers[name])
-        ):
-            return None
+    if any(name in taken and _leaves(graph, name, set(operators)) for name in made):
+        return None
     layers = tuple(
         Layer(
             shape.without_names(),
@@ -177,6 +173,17 @@ def split(
     if len({layer.shape.out_rows for layer in layers if layer.leaves}) > 1:
         return None
     return FusedPattern(FusedShape(layers), names, tuple(inputs), tuple(made))
+
+
+def _leaves(graph: DataflowGraph, tensor: str, inside: set[str]) -> bool:
+    """Whether a tensor, or a concatenation that it is a part of, is read outside."""
+    if tensor in graph.outputs:
+        return True
+    readers = [graph.op(name) for name in graph.consumers[tensor]]
+    return any(
+        op.name not in inside or (op.kind is OpKind.CONCAT and _leaves(graph, op.output, inside))
+        for op in readers
+    )
 
 
 def _joins(graph: DataflowGraph, chain: list[Operator], op: Operator) -> bool:

@@ -52,7 +52,7 @@ def occurrences(problem: Problem) -> tuple[list[Chain], list[Fusion]]:
                 if shape is not None:
                     chains.append(Chain(mined.pattern.name, names, shape))
                     continue
-            layers = split(graph, names, parts) if problem.max_depth > 1 else None
+            layers = split(graph, occurrence.operators, parts) if problem.max_depth > 1 else None
             if layers is not None:
                 fusions.append(Fusion(mined.pattern.name, layers))
     if not chains:
