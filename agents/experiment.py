@@ -91,6 +91,7 @@ def write_run(
             "model": model,
             "chip": problem.chip.name,
             "batch": problem.batch,
+            "max_depth": problem.max_depth,
             "seed": seed,
             "command": command,
             "best": best,

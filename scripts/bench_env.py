@@ -11,6 +11,7 @@ import gymnasium
 import numpy as np
 import torch
 import typer
+from options import MaxDepth
 from rich.console import Console
 from rich.table import Table
 
@@ -21,6 +22,8 @@ from fragenv.models import zoo as _zoo_before_timing  # noqa: F401
 from fragenv.schedule.problem import Problem
 
 REQUIRED_APPLIES, REQUIRED_STEPS = 20_000, 5_000
+#: with fused tasks, which have more choices and more commands
+REQUIRED_FUSED_STEPS = 3_000
 REQUIRED_SECONDS = {"AlexNetChip-v0": 2.0, "GoogLeNetChip-v0": 5.0}
 
 
@@ -43,10 +46,10 @@ def applies_per_second(problem: Problem, episodes: int, seed: int) -> float:
     return sum(map(len, decisions)) / (time.perf_counter() - start)
 
 
-def steps_per_second(name: str, episodes: int, seed: int) -> float:
+def steps_per_second(name: str, depth: int, episodes: int, seed: int) -> float:
     """Environment steps per second on random masked episodes: masks, choice of the action,
     observations and resets included."""
-    env = gymnasium.make(name, disable_env_checker=True)
+    env = gymnasium.make(name, max_depth=depth, disable_env_checker=True)
     masks = env.get_wrapper_attr("action_masks")
     rng = np.random.default_rng(seed)
     steps = 0
@@ -74,27 +77,35 @@ def main(
     episodes: Annotated[int, typer.Option(help="Episodes per run.", min=1)] = 300,
     runs: Annotated[int, typer.Option(help="Runs; the median counts.", min=1)] = 5,
     seed: Annotated[int, typer.Option(help="Of the random decisions.")] = 0,
+    max_depth: MaxDepth = 1,
 ) -> None:
     """Measure ``apply``, ``step`` and ``gymnasium.make`` on one core."""
     torch.set_num_threads(1)
     seconds = {made: make_seconds(made) for made in REQUIRED_SECONDS}
     kwargs = gymnasium.spec(name).kwargs
-    problem = shared_problem(kwargs["model"], kwargs["chip"], kwargs["batch"], 1)
+    problem = shared_problem(kwargs["model"], kwargs["chip"], kwargs["batch"], max_depth)
 
     def median(measure: Callable[[int], float]) -> float:
         measure(seed)  # plans of tasks are made when they are used first
         return statistics.median(measure(seed) for _ in range(runs))
 
     applies = median(lambda s: applies_per_second(problem, episodes, s))
-    steps = median(lambda s: steps_per_second(name, episodes, s))
-    table = Table(title=f"{name}, random masked episodes, median of {runs} warm runs")
+    steps = median(lambda s: steps_per_second(name, max_depth, episodes, s))
+    table = Table(
+        title=f"{name}, depth {max_depth}, random masked episodes, median of {runs} warm runs"
+    )
     for column in ("figure", "measured", "required", "ratio"):
         table.add_column(column, justify="left" if column == "figure" else "right")
+    single = max_depth == 1
     for figure, value, required in (
-        ("apply calls/s, no observations", applies, REQUIRED_APPLIES),
-        ("environment steps/s, with observations", steps, REQUIRED_STEPS),
+        ("apply calls/s, no observations", applies, REQUIRED_APPLIES if single else None),
+        (
+            *("environment steps/s, with observations", steps),
+            REQUIRED_STEPS if single else REQUIRED_FUSED_STEPS,
+        ),
     ):
-        table.add_row(figure, f"{value:,.0f}", f">= {required:,}", f"{value / required:.2f}")
+        limit = (f">= {required:,}", f"{value / required:.2f}") if required else ("", "")
+        table.add_row(figure, f"{value:,.0f}", *limit)
     for made, limit in REQUIRED_SECONDS.items():
         taken = seconds[made]
         row = f"{taken:.2f}", f"<= {limit:g}", f"{limit / taken:.2f}"

@@ -16,14 +16,15 @@ from typing import Annotated, Any
 import torch
 import typer
 from rich.progress import Progress
-from rtl_measure import measure, quantised, source_digest
+from row_store import Row, RowStore, source_digest
+from rtl_measure import measure, quantised
 
 from fragenv.errors import FragenvError
 from fragenv.graph.operators import OpKind
 from fragenv.hardware.chip import load_chip
 from fragenv.models import zoo
 from fragenv.schedule.program import DMA
-from fragenv.serialize import read_json, write_bytes, write_json
+from fragenv.serialize import write_bytes, write_json
 from fragenv.verify.check import TaskCycles
 
 NETWORKS = ("alexnet", "resnet18", "mobilenetv2", "squeezenet")
@@ -35,8 +36,6 @@ UTILISATION_CHIP = Path(__file__).parent / "chips" / "mac256.toml"
 #: of the multipliers that work while a compute-bound RUN runs
 WHOLE_ERROR, TASK_ERROR, TASK_CYCLES, UTILISATION = 0.02, 0.05, 10_000, 0.92
 FORMAT, VERSION = "fragenv-bench-rtl", 1
-
-Row = dict[str, Any]
 
 
 # ---- whole networks ----
@@ -221,22 +220,9 @@ def utilisation_table(rows: Sequence[Row]) -> list[str]:
 
 
 # ---- the command ----
-class Store:
-    """Rows of finished cases in a JSON file, of one version of the code."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.digest = path, source_digest()
-        self.rows: dict[str, Row] = {}
-        if path.exists():
-            data = read_json(path, FORMAT, VERSION)
-            self.rows = {row["key"]: row for row in data["rows"] if row["code"] == self.digest}
-
-    def add(self, row: Row, command: str) -> None:
-        """Keep a row: the file is written anew, whole or not at all."""
-        self.rows[row["key"]] = {**row, "code": self.digest}
-        write_json(
-            self.path, FORMAT, VERSION, {"command": command, "rows": list(self.rows.values())}
-        )
+def store_of(path: Path) -> RowStore:
+    """The rows of finished cases."""
+    return RowStore(path, FORMAT, VERSION, source_digest())
 
 
 def models_of(
@@ -329,7 +315,7 @@ def main(
 def _networks(
     cases: Sequence[Case], output: Path, work: Path, jobs: int, again: bool, command: str
 ) -> bool:
-    store = Store(output / "networks.json")
+    store = store_of(output / "networks.json")
     # what failed may have failed for the machine's reasons
     known = {key for key, row in store.rows.items() if "error" not in row}
     todo = [case for case in cases if again or case.key not in known]
@@ -347,7 +333,7 @@ def _networks(
     return not any(misses(row) for row in wanted)
 
 
-def network_text(store: Store) -> list[str]:
+def network_text(store: RowStore) -> list[str]:
     """What the table of networks says."""
     return [
         "Batch 1. Errors are (measured - predicted) / predicted; the worst task is the one of more",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from options import MaxDepth
 from rich.console import Console
 
 warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
@@ -30,6 +31,7 @@ def main(
     model: Annotated[str | None, typer.Option(help="ONNX file or zoo name.")] = None,
     chip: Annotated[str | None, typer.Option(help="Chip preset or path of a TOML file.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Frames per job.")] = None,
+    max_depth: MaxDepth = 1,
     budget: Annotated[int, typer.Option(min=1, help="apply calls of each scheduler.")] = 2_000,
     samples: Annotated[
         int | None, typer.Option(min=0, help="Sampled rollouts; default: as the budget allows.")
@@ -44,9 +46,9 @@ def main(
     try:
         if env is None and model is None:
             raise FragenvError("say what to schedule: --env ID or --model FILE.onnx")
-        name, kwargs = lookup(env or MODEL_ENVIRONMENT, model, chip, batch)
+        name, kwargs = lookup(env or MODEL_ENVIRONMENT, model, chip, batch, max_depth)
         network, config = load_agent(agent)
-        problem = shared_problem(**kwargs, max_depth=1)
+        problem = shared_problem(**kwargs)
         stem = Path(name).stem
         folder = new_folder(
             output or Path("results") / f"evaluate-{stem}-{problem.chip.name}-b{problem.batch}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from options import MaxDepth
 from rich.progress import Progress
 
 import agents.heuristics  # noqa: F401 - registers the schedulers
@@ -22,11 +23,12 @@ COLUMNS = ("random", "greedy", "uniform", "static_set", "beam")
 WANTED = 0.95
 
 
-def measure(model: str, chip: str, batch: int, budget: int) -> dict[str, object]:
+def measure(model: str, chip: str, batch: int, budget: int, depth: int) -> dict[str, object]:
     """One row: per scheduler latency, traffic and default cost over the lower bound."""
     row: dict[str, object] = {"model": model, "chip": chip, "batch": batch, "budget": budget}
+    row["max_depth"] = depth
     try:
-        problem = Problem(zoo.graph(model), chip, batch)
+        problem = Problem(zoo.graph(model), chip, batch, depth)
     except FragenvError as error:
         return {**row, "error": str(error)}
     for name in COLUMNS:
@@ -97,6 +99,7 @@ def main(
     chip: Annotated[list[str] | None, typer.Option(help="Only these chip presets.")] = None,
     batch: Annotated[list[int] | None, typer.Option(help="Batches.")] = None,
     budget: Annotated[int, typer.Option(help="apply calls of each scheduler.")] = 20_000,
+    max_depth: MaxDepth = 1,
 ) -> None:
     """Compare the schedulers on every model x chip x batch, each over the lower bound.
 
@@ -111,21 +114,29 @@ def main(
     rows: list[dict[str, object]] = []
     if store.exists():
         rows = [json.loads(line) for line in store.read_text("utf-8").splitlines()]
-    known = {(r["model"], r["chip"], r["batch"]) for r in rows if r["budget"] == budget}
+
+    def asked_for(row: dict[str, object]) -> bool:
+        # rows of earlier versions have no depth
+        return (row["budget"], row.get("max_depth", 1)) == (budget, max_depth)
+
+    known = {(r["model"], r["chip"], r["batch"]) for r in rows if asked_for(r)}
     with Progress() as progress:
         bar = progress.add_task("instances", total=len(wanted))
         for key in wanted:
             progress.update(bar, description=" ".join(map(str, key)))
             if key not in known:
-                row = measure(*key, budget)
+                row = measure(*key, budget, max_depth)
                 rows.append(row)
                 with store.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
             progress.advance(bar)
     order = {key: i for i, key in enumerate(wanted)}
-    shown = [r for r in rows if r["budget"] == budget]
+    shown = [r for r in rows if asked_for(r)]
     shown.sort(key=lambda r: order.get((r["model"], r["chip"], r["batch"]), len(order)))  # type: ignore[arg-type]
-    write_tables(shown, output, f"python scripts/headroom.py --budget {budget}")
+    command = f"python scripts/headroom.py --budget {budget}"
+    if max_depth > 1:
+        command += f" --max-depth {max_depth}"
+    write_tables(shown, output, command)
     typer.echo((output / "headroom.md").read_text("utf-8"))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 import time
 from dataclasses import dataclass
@@ -11,9 +10,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-import agents
-import agents.heuristics
-import fragenv
+import agents.heuristics  # noqa: F401 - registers the schedulers
 from agents.scheduler import SCHEDULERS, Budget
 from fragenv.graph.from_onnx import from_onnx
 from fragenv.models.export import export_onnx
@@ -24,8 +21,6 @@ from fragenv.schedule.problem import Problem
 from fragenv.schedule.program import Program
 from fragenv.verify.check import Verdict, verify
 
-#: packages that decide about nothing here
-_NO_MATTER = {"env", "report", "synth", "ppo"}
 #: random images for the scales of the quantised networks
 CALIBRATION_IMAGES = 4
 
@@ -82,14 +77,3 @@ def measure(
     ]
     lines = sum(text.count("\n") for text in sources)
     return Measured(problem, program, verdict, lines, sum(bound), seconds)
-
-
-def source_digest() -> str:
-    """A digest of everything that decides about rows: rows of other code are measured again."""
-    digest = hashlib.sha256()
-    for package in (fragenv, agents):
-        root = Path(str(package.__file__)).parent
-        files = (p for p in root.rglob("*") if p.suffix in (".py", ".sv", ".svh", ".cpp"))
-        for path in sorted(p for p in files if p.relative_to(root).parts[0] not in _NO_MATTER):
-            digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()[:16]

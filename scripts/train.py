@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from options import MaxDepth
 from rich.console import Console
 from rich.progress import Progress
 
@@ -52,6 +53,7 @@ def main(
     model: Annotated[
         str | None, typer.Option(help="ONNX file or zoo name, for ModelChip-v0.")
     ] = None,
+    max_depth: MaxDepth = 1,
     reward: Annotated[
         str, typer.Option(help="latency+traffic, latency, energy, or package.module:name.")
     ] = "latency+traffic",
@@ -83,7 +85,7 @@ def main(
             raise FragenvError("give --output or --resume, not both")
         if weights is not None and not weights.is_file():
             raise FragenvError(f"no file '{weights}' for --weights")
-        name, kwargs = lookup(env, model, chip, batch)
+        name, kwargs = lookup(env, model, chip, batch, max_depth)
         probe = FragmentEnv(**kwargs, reward=reward)
         if resume is not None:
             read_training(resume, identity(probe, env))

@@ -3,28 +3,87 @@
 from __future__ import annotations
 
 import itertools
+from typing import NamedTuple
 
 from agents.heuristics.search import Filter, beam_search, better
 from agents.scheduler import Meter, Partial
 from fragenv.hardware.chip import Area
 from fragenv.hardware.fragment import Stage
-from fragenv.schedule.choices import Choice, busiest_cycles
+from fragenv.schedule.choices import busiest_cycles
 from fragenv.schedule.problem import Problem
 
 
 def fitting_sets(problem: Problem) -> list[frozenset[int]]:
     """Sets of one to three fragments that fit the chip together, one of them with a MAC array
-    where the library has any; those with most multipliers first."""
+    where the library has any; those first that cost least by a closed form (``_Estimates``)."""
     library = problem.library
     everything = set(range(len(library)))
     arrays = {i for i in everything if Stage.MAC in library[i].stages} or everything
-    found: list[tuple[int, tuple[int, ...]]] = []
+    estimates = _Estimates(problem)
+    found: list[tuple[float, tuple[int, ...]]] = []
     for size in (1, 2, 3):
         for chosen in itertools.combinations(range(len(library)), size):
             area = sum((problem.areas[i] for i in chosen), Area())
             if arrays & set(chosen) and area.fits(problem.region):
-                found.append((-area.multipliers, chosen))
+                found.append((estimates.cost(chosen), chosen))
     return [frozenset(chosen) for _, chosen in sorted(found)]
+
+
+class _Offer(NamedTuple):
+    """A choice as the estimates see it: cycles and bytes of a job, inputs and outputs in DRAM."""
+
+    operators: tuple[int, ...]
+    fragment: int
+    fused: bool
+    cycles: int
+    moved: int
+
+
+class _Estimates:
+    """What a network costs within a set of fragments: every operator in the largest task that is
+    offered, on the fragment that has then least to do, all frames overlapping."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.offers: list[list[_Offer]] = []
+        for options in problem.choices:
+            once: dict[tuple[object, ...], _Offer] = {}
+            for c in options:
+                key = (c.operators, c.fragment, bool(c.layers))
+                if key not in once:
+                    tensors = sum(problem.tensor_bytes[t] for t in (*c.sources, *c.outputs))
+                    weights = sum(chain.shape.weight_bytes for chain in c.chains)
+                    cycles = problem.batch * busiest_cycles(c, problem.library[c.fragment])
+                    once[key] = _Offer(*key, cycles, tensors + weights)
+            self.offers.append(sorted(once.values(), key=lambda o: -len(o.operators)))
+
+    def cost(self, chosen: tuple[int, ...]) -> float:
+        """The smaller estimate of fusing layers wherever possible and nowhere; infinite where an
+        operator has no fragment."""
+        return min(self._cost(chosen, True), self._cost(chosen, False))
+
+    def _cost(self, chosen: tuple[int, ...], fuse: bool) -> float:
+        problem = self.problem
+        load = dict.fromkeys(chosen, 0)
+        covered: set[int] = set()
+        moved = 0
+        for node, offers in enumerate(self.offers):
+            if node in covered:
+                continue
+            able = [
+                o
+                for o in offers
+                if o.fragment in load and (fuse or not o.fused) and covered.isdisjoint(o.operators)
+            ]
+            if not able:
+                return float("inf")
+            largest = (o for o in able if len(o.operators) == len(able[0].operators))
+            best = min(largest, key=lambda o: load[o.fragment] + o.cycles)
+            load[best.fragment] += best.cycles
+            covered.update(best.operators)
+            moved += best.moved
+        cycles = max(*load.values(), moved / problem.chip.dram_bytes_per_cycle)
+        return cycles / problem.bound.latency_cycles + moved / problem.bound.traffic_bytes
 
 
 def try_sets(meter: Meter, calls: int) -> list[tuple[frozenset[int], Partial]]:

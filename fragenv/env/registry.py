@@ -45,10 +45,14 @@ def register_all() -> None:
 
 
 def lookup(
-    env: str, model: str | None, chip: str | None, batch: int | None
+    env: str,
+    model: str | None,
+    chip: str | None,
+    batch: int | None,
+    max_depth: int = 1,
 ) -> tuple[str, dict[str, Any]]:
     """The model's name and the environment's keyword arguments for an id of the command line;
-    ``chip`` and ``batch`` replace the id's defaults.
+    ``chip`` and ``batch`` replace the id's defaults, ``max_depth`` above 1 fuses layers.
 
     Raises:
         FragenvError: an unknown id, or a model where the id has its own, or none where it has not.
@@ -66,5 +70,10 @@ def lookup(
         raise FragenvError(f"{env} has its own model; use --env {MODEL_ENVIRONMENT} with --model")
     else:
         entry = ENVIRONMENTS[env]
-    kwargs = {"model": entry.model, "chip": chip or entry.chip, "batch": batch or entry.batch}
+    kwargs = {
+        "model": entry.model,
+        "chip": chip or entry.chip,
+        "batch": batch or entry.batch,
+        "max_depth": max_depth,
+    }
     return entry.model, kwargs

@@ -13,7 +13,6 @@ from fragenv.graph.operators import OpKind
 from fragenv.hardware.chip import Area
 from fragenv.hardware.fragment import Fragment, FusedFragment
 from fragenv.hardware.timing import bind_cycles
-
 from fragenv.schedule.choices import busiest_cycles
 
 if TYPE_CHECKING:

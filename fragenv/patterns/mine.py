@@ -44,8 +44,8 @@ def mine(
     An occurrence is a connected, convex set of operators such that
 
     * one tensor leaves it: all others are read inside only and are not outputs of the graph;
-    * no operator runs on the host (softmax); a concatenation, which moves no data, is alone at depth
-      1 and last otherwise;
+    * no operator runs on the host (softmax); a concatenation, which moves no data, is alone at
+      depth 1;
     * at most ``max_depth`` multiply-accumulate operators are on a path, and for 1, in total;
     * an activation is together with its producer if nobody else reads what it activates (a
       concatenation excepted);
@@ -117,9 +117,9 @@ class _Cones:
             readers = graph.consumers[tensor]
             self.readers.append(frozenset(home[r] for r in readers if r in home))
             chip_only = all(r in home for r in readers)
-            if chip_only and tensor not in graph.outputs and self.kinds[i] is not OpKind.CONCAT:
+            if chip_only and tensor not in graph.outputs:
                 for reader in self.readers[i]:
-                    if max_depth > 1 or self.kinds[reader] is not OpKind.CONCAT:
+                    if max_depth > 1 or OpKind.CONCAT not in (self.kinds[i], self.kinds[reader]):
                         self.feeders[reader].append(i)
 
     def __iter__(self) -> Iterator[list[Operator]]:

@@ -6,12 +6,12 @@ the planned end of the last; buffers whose times overlap get different addresses
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from fragenv.errors import InfeasibleError, Violation
 from fragenv.schedule.problem import Problem
-from fragenv.schedule.program import CommandKind, Program, ProgramTask, Role
+from fragenv.schedule.program import Command, CommandKind, Program, ProgramTask, Role
 from fragenv.schedule.simulate import simulate
 
 #: DRAM regions begin at multiples of this
@@ -33,8 +33,8 @@ class Need:
 @dataclass(frozen=True, slots=True)
 class MemoryMap:
     """Byte addresses. Names of buffers: ``task3.weights``, ``task3.input``, ``task3.rows``,
-    ``task3.output``, and ``tensor.X`` for a tensor that is kept on the chip, ``ring3.X`` for one that passes
-    through the layers of a fused task whose first one is task 3."""
+    ``task3.output``, ``tensor.X`` for a tensor that is kept on the chip, and ``ring3.X`` for one
+    that passes through the layers of a fused task whose first one is task 3."""
 
     buffer: Mapping[str, int]
     buffer_bytes: Mapping[str, int]
@@ -92,46 +92,45 @@ def buffer_needs(problem: Problem, program: Program) -> list[Need]:
     spans: dict[str, tuple[int, int]] = {}
     sizes: dict[str, int] = {}
 
-    def touch(name: str, size: int, command: int) -> None:
-        start, end = timing.starts[command], timing.ends[command]
-        old = spans.get(name, (start, end))
-        spans[name] = (min(old[0], start), max(old[1], end))
-        sizes[name] = size
-
     for command in program.commands:
-        if command.kind is CommandKind.BIND:
-            continue
-        if command.role is Role.SPILL:
-            index = problem.tensor_of[command.tensor]
-            touch(f"tensor.{command.tensor}", problem.tensor_bytes[index], command.id)
-            continue
-        record = program.tasks[command.task]
-        tiling = record.plan.tiling
-        name = f"task{command.task}"
-        running = command.kind is CommandKind.RUN
-        if tiling.weight_buffer_bytes and (running or command.role is Role.WEIGHTS):
-            touch(f"{name}.weights", tiling.weight_buffer_bytes, command.id)
-        for i, tensor in enumerate(record.choice.sources):
-            ring = record.ring_read(i)
-            if ring is not None and (running or command.source == i):
-                touch(ring_name(record, problem.tensors[tensor]), ring.bytes, command.id)
-        if tiling.input_buffer_bytes and (running or command.role is Role.INPUT):
-            touch(f"{name}.input", tiling.input_buffer_bytes, command.id)
-        if tiling.row_buffer_bytes and running:
-            touch(f"{name}.rows", tiling.row_buffer_bytes, command.id)
-        if tiling.output_buffer_bytes and (running or command.role is Role.OUTPUT):
-            touch(f"{name}.output", tiling.output_buffer_bytes, command.id)
-        if not running:
-            continue
-        if record.ring_written is not None:
-            output = problem.tensors[record.choice.output]
-            touch(ring_name(record, output), record.ring_written.bytes, command.id)
-        kept = [record.choice.output] if record.keeps_output else []
-        kept += [t for i, t in enumerate(record.choice.sources) if record.on_chip >> i & 1]
-        for tensor in kept:
-            # a tensor may be kept, spilled and read again from DRAM, but is kept only once
-            touch(f"tensor.{problem.tensors[tensor]}", problem.tensor_bytes[tensor], command.id)
+        start, end = timing.starts[command.id], timing.ends[command.id]
+        for name, size in _touched(problem, program, command):
+            old = spans.get(name, (start, end))
+            spans[name] = (min(old[0], start), max(old[1], end))
+            sizes[name] = size
     return [Need(name, sizes[name], *spans[name]) for name in spans]
+
+
+def _touched(problem: Problem, program: Program, command: Command) -> Iterator[tuple[str, int]]:
+    """Buffers that a command reads or writes, and their bytes."""
+    if command.kind is CommandKind.BIND:
+        return
+    if command.role is Role.SPILL:
+        size = problem.tensor_bytes[problem.tensor_of[command.tensor]]
+        yield f"tensor.{command.tensor}", size
+        return
+    task, name = program.tasks[command.task], f"task{command.task}"
+    tiling, running = task.plan.tiling, command.kind is CommandKind.RUN
+    for part, size, role in (
+        ("weights", tiling.weight_buffer_bytes, Role.WEIGHTS),
+        ("input", tiling.input_buffer_bytes, Role.INPUT),
+        ("rows", tiling.row_buffer_bytes, Role.COMPUTE),
+        ("output", tiling.output_buffer_bytes, Role.OUTPUT),
+    ):
+        if size and (running or command.role is role):
+            yield f"{name}.{part}", size
+    for i, tensor in enumerate(task.choice.sources):
+        ring = task.ring_read(i)
+        if ring is not None and (running or command.source == i):
+            yield ring_name(task, problem.tensors[tensor]), ring.bytes
+        elif running and task.on_chip >> i & 1:
+            # a tensor may be kept, spilled and read again from DRAM, but is kept only once
+            yield f"tensor.{problem.tensors[tensor]}", problem.tensor_bytes[tensor]
+    output = problem.tensors[task.choice.output]
+    if running and task.ring_written is not None:
+        yield ring_name(task, output), task.ring_written.bytes
+    elif running and task.keeps_output:
+        yield f"tensor.{output}", problem.tensor_bytes[task.choice.output]
 
 
 def ring_name(task: ProgramTask, tensor: str) -> str:

@@ -11,9 +11,9 @@ from fragenv.rtl.errors import EmitError
 from fragenv.rtl.isa import MAX_PARTS
 from fragenv.rtl.memory_map import MemoryMap, ring_name
 from fragenv.rtl.numbers import TaskNumbers
+from fragenv.schedule.fused import Ring
 from fragenv.schedule.problem import Problem
 from fragenv.schedule.program import ProgramTask
-from fragenv.schedule.fused import Ring
 from fragenv.schedule.shape import Source
 from fragenv.schedule.tiling import Order, input_rows
 

@@ -38,7 +38,9 @@ def lower_bound(problem: Problem) -> LowerBound:
         op.weight_bytes + CONSTANT_BYTES * op.nest.k for op in problem.operators if op.is_mac
     )
     inputs = sum(_touched_input_bytes(problem, t) for t in range(problem.num_inputs))
-    outputs = sum(problem.tensor_bytes[t] for t in problem.required)
+    # an input may be a part of an output; it is in DRAM already
+    written = (t for t in problem.required if t >= problem.num_inputs)
+    outputs = sum(problem.tensor_bytes[t] for t in written)
     traffic = weights + inputs + outputs
     single = [[c for c in choices if not c.layers] for choices in problem.choices]
     options = [choices for choices in single if choices]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fragenv.errors import Violation
+from fragenv.schedule.check_rings import RingCheck
 from fragenv.serialize import read_json
 
 Json = dict[str, Any]
@@ -39,7 +40,7 @@ class CheckReport:
 
 def check_file(path: Path) -> CheckReport:
     """Check a schedule's file; FileError where it cannot be read."""
-    return check_schedule(read_json(path, "fragenv-schedule", 1))
+    return check_schedule(read_json(path, "fragenv-schedule", 2))
 
 
 def check_schedule(data: Mapping[str, Any]) -> CheckReport:
@@ -64,6 +65,7 @@ class _Checker:
         self.violations: list[Violation] = []
         self.starts: list[int] = []
         self.ends: list[int] = []
+        self.rings = RingCheck(self)
 
     def broken(self, rule: str, where: object, demand: float, bound: float, unit: str) -> None:
         self.violations.append(Violation(rule, str(where), demand, bound, unit))
@@ -159,7 +161,7 @@ class _Checker:
 
     def check_binding(self, task: Json, runs: list[int]) -> None:
         binding = self.bindings.get(task["instance"])
-        if binding is None or not self.stands_in(binding["fragment"], task["fragment"]):
+        if binding is None or not self.stands_in(binding, task):
             self.broken("fragment not bound", task["operators"][0], 1, 0, "")
             return
         ready = 0
@@ -169,9 +171,14 @@ class _Checker:
             if self.starts[run] < ready:
                 self.broken("RUN before its BIND", run, self.starts[run], ready, "cycles")
 
-    def stands_in(self, bound: int, wanted: int) -> bool:
-        """Whether a bound fragment has the lanes and all stages of the wanted one."""
-        have, need = self.fragments[bound], self.fragments[wanted]
+    def circuit(self, fragment: int, number: int) -> Json:
+        circuit: Json = self.fragments[fragment]["circuits"][number]
+        return circuit
+
+    def stands_in(self, binding: Json, task: Json) -> bool:
+        """Whether a bound circuit has the lanes and all stages of the one that a task wants."""
+        have = self.circuit(binding["fragment"], binding["part"])
+        need = self.circuit(task["fragment"], task["circuit"])
         lanes = all(have[name] == need[name] for name in ("lanes_in", "lanes_out"))
         return lanes and set(need["stages"]) <= set(have["stages"])
 
@@ -210,7 +217,7 @@ class _Checker:
         size = self.tensors[task["output"]]["bytes"]
         stores = [c for c in commands if self.commands[c]["kind"] == "store"]
         moved = sum(self.commands[c]["run_bytes"] * self.commands[c]["runs"] for c in stores)
-        need = 0 if task["keep_output"] else size
+        need = 0 if task["keep_output"] or task["passes_output"] else size
         if moved != need:
             self.broken("output not stored once", task["output"], moved, need, "bytes")
         for store in stores:
@@ -218,13 +225,19 @@ class _Checker:
             made = [r for r in runs if self.commands[r]["step"] <= step]
             if not made or self.starts[store] < max(self.ends[r] for r in made):
                 self.broken("STORE before its RUN", f"command {store}", step, len(made), "")
-        if task["keep_output"] and self.tensors[task["output"]]["is_output"]:
+        stays = task["keep_output"] or task["passes_output"]
+        if stays and self.tensors[task["output"]]["is_output"]:
             self.broken("result stays on the chip", task["output"], size, 0, "bytes")
 
     def check_source(self, number: int, tensor: str, commands: list[int], runs: list[int]) -> None:
         """A source is there before it is read: loaded after its producer stored it, or on the chip
         after its producer made it."""
         task = self.tasks[number]
+        if tensor in task["rings"]:
+            self.rings.check(number, tensor, runs)
+            commands = self.rings.loads(task["group"], tensor)
+            if not commands:
+                return
         makers = [i for i, other in enumerate(self.tasks) if other["output"] == tensor]
         if self.tensors[tensor]["is_input"]:
             if tensor in task["on_chip"]:
@@ -268,11 +281,15 @@ class _Checker:
         spilled = {
             c["tensor"]: self.ends[i] for i, c in enumerate(self.commands) if c["role"] == "spill"
         }
+        groups: dict[int, list[int]] = defaultdict(list)
+        for number, task in enumerate(self.tasks):
+            groups[task["group"]] += by_task[number]
         for number, task in enumerate(self.tasks):
             if not by_task[number]:
                 continue
-            first = min(self.starts[c] for c in by_task[number])
-            last = max(self.ends[c] for c in by_task[number])
+            # layers of a fused task hold their buffers together
+            first = min(self.starts[c] for c in groups[task["group"]])
+            last = max(self.ends[c] for c in groups[task["group"]])
             changes[first] += task["working_bytes"]
             changes[last] -= task["working_bytes"]
             if task["keep_output"]:
@@ -299,9 +316,10 @@ class _Checker:
         """Bound fragments never exceed the region. The fragments of the first configuration, which
         the next job finds bound, stay from their last binding on."""
         spans = self.binding_spans()
-        first = Counter(b["fragment"] for b in self.bindings.values() if b["at_power_up"])
-        for fragment, count in first.items():
-            mine = [i for i in spans if self.bindings[i]["fragment"] == fragment]
+        of = {i: (b["fragment"], b["part"]) for i, b in self.bindings.items()}
+        first = Counter(of[i] for i, b in self.bindings.items() if b["at_power_up"])
+        for circuit, count in first.items():
+            mine = [i for i in spans if of[i] == circuit]
             for instance in sorted(mine, key=lambda i: spans[i][0])[-count:]:
                 spans[instance] = (spans[instance][0], float("inf"))
         for resource in ("multipliers", "lut", "local_bytes"):
@@ -312,7 +330,7 @@ class _Checker:
                 )
             changes: Counter[float] = Counter()
             for instance, (begin, end) in spans.items():
-                size = self.fragments[self.bindings[instance]["fragment"]]["area"][resource]
+                size = self.circuit(*of[instance])["area"][resource]
                 changes[begin] += size
                 changes[end] -= size
             used = 0

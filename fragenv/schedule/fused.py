@@ -8,7 +8,7 @@ MICRO 2016). Weights of all layers stay in the buffer from their first use to th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from fragenv.hardware.fragment import Fragment
@@ -87,21 +87,18 @@ class FusedTiling:
         return self.latency_cycles + self.dram_bytes / port.bytes_per_cycle
 
 
-@dataclass(frozen=True)
 class RowPlan:
     """Which rows each layer computes for each tile of a frame, ``rows`` output rows per tile."""
 
-    shape: FusedShape
-    rows: int
-    #: per tile and layer: output rows [0, n) that are done after the tile
-    done: tuple[tuple[int, ...], ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "done", tuple(self._done(t) for t in range(self.tiles)))
-
-    @property
-    def tiles(self) -> int:
-        return ceil_div(self.shape.out_rows, self.rows)
+    def __init__(self, shape: FusedShape, rows: int) -> None:
+        self.shape, self.rows = shape, rows
+        self.tiles = ceil_div(shape.out_rows, rows)
+        #: per tile and layer: output rows [0, n) that are done after the tile
+        self.done = tuple(self._done(t) for t in range(self.tiles))
+        self._nothing = (0,) * len(shape.layers)
+        #: per tensor and tile: rows [0, n) of a frame that are there for the tile
+        self._there = {wire: self._rows_of(wire) for wire in shape.readers}
+        self._rings: dict[tuple[Wire, int], Ring] = {}
 
     def _done(self, tile: int) -> tuple[int, ...]:
         layers = self.shape.layers
@@ -112,13 +109,19 @@ class RowPlan:
             elif tile == self.tiles - 1:
                 done[i] = layers[i].shape.out_rows
             else:
-                readers = self.shape.readers(Wire(True, i))
+                readers = self.shape.readers[Wire(True, i)]
                 done[i] = max(layers[c].needed(n, done[c]) for c, n in readers)
         return tuple(done)
 
+    def _rows_of(self, wire: Wire) -> list[int]:
+        if wire.inside:
+            return [done[wire.index] for done in self.done]
+        readers, layers = self.shape.readers[wire], self.shape.layers
+        return [max(layers[c].needed(n, done[c]) for c, n in readers) for done in self.done]
+
     def before(self, tile: int) -> tuple[int, ...]:
         """Output rows of each layer that are done before a tile."""
-        return self.done[tile - 1] if tile else (0,) * len(self.shape.layers)
+        return self.done[tile - 1] if tile else self._nothing
 
     def most_rows(self, layer: int) -> int:
         """The most output rows that a layer computes for one tile."""
@@ -128,19 +131,17 @@ class RowPlan:
         """Rows [0, n) of a tensor that are there for a tile; tiles may be those of the next
         frame, whose rows follow."""
         frame, tile = divmod(tile, self.tiles)
-        if wire.inside:
-            rows, last = self.done[tile][wire.index], self.done[-1][wire.index]
-        else:
-            readers = self.shape.readers(wire)
-            layers = self.shape.layers
-            rows, last = (
-                max(layers[c].needed(n, self.done[t][c]) for c, n in readers) for t in (tile, -1)
-            )
-        return frame * last + rows
+        rows = self._there[wire]
+        return frame * rows[-1] + rows[tile]
 
     def ring(self, wire: Wire, ahead: int) -> Ring:
         """The ring of a tensor whose maker is ``ahead`` tiles ahead of its readers."""
-        readers, layers = self.shape.readers(wire), self.shape.layers
+        if (wire, ahead) not in self._rings:
+            self._rings[wire, ahead] = self._ring(wire, ahead)
+        return self._rings[wire, ahead]
+
+    def _ring(self, wire: Wire, ahead: int) -> Ring:
+        readers, layers = self.shape.readers[wire], self.shape.layers
         frame_rows = self.there(wire, self.tiles - 1)
         most = 0
         for tile in range(self.tiles):
@@ -167,11 +168,28 @@ class RowPlan:
         return Chunk((frame, frame + 1), (first, last), array, inputs, residual, cols)
 
 
+def layer_cycles(plan: RowPlan, layer: int, setting: TaskSetting) -> list[int]:
+    """Cycles of the RUN of a layer for each tile of a frame; 0 where it computes nothing."""
+    known: dict[tuple[int, ...], int] = {}
+    result = []
+    for tile in range(plan.tiles):
+        chunk = plan.chunk(layer, tile, 0)
+        if chunk is None:
+            result.append(0)
+            continue
+        size = chunk.extents()
+        if size not in known:
+            known[size] = chunk_run_cycles(setting, chunk, (0, setting.blocks), setting.shape.k)
+        result.append(known[size])
+    return result
+
+
 class FusedSearch:
     """The tilings of a fused task, each evaluated in closed form."""
 
     def __init__(self, setting: FusedSetting, port: Port) -> None:
         self.setting, self.port, self.shape = setting, port, setting.shape
+        self._last: tuple[RowPlan, dict[int, int], dict[int, int]] | None = None
 
     @cached_property
     def _settings(self) -> list[TaskSetting]:
@@ -203,23 +221,27 @@ class FusedSearch:
 
     def smallest_bytes(self) -> int:
         """The working set with one row at a time."""
-        return self.evaluate(RowPlan(self.shape, 1), 0, 0, 1).sram_bytes
+        return self._bytes(RowPlan(self.shape, 1), 0, 0, 1)
+
+    def _bytes(self, plan: RowPlan, loads: int, layers: int, outputs: int) -> int:
+        """The working set: weights, rings, rows before pools, outputs."""
+        setting, shape = self.setting, self.shape
+        total = shape.weight_bytes
+        total += sum(plan.ring(wire, loads).bytes for wire in loaded_wires(setting))
+        total += sum(plan.ring(wire, layers).bytes for wire in inner_wires(shape))
+        for i, layer in enumerate(shape.layers):
+            most = plan.most_rows(i)
+            total += row_buffer_bytes(layer.shape, most)
+            if layer.leaves and not setting.keep_output:
+                total += outputs * most * layer.shape.out_row_bytes
+        return total
 
     def evaluate(self, plan: RowPlan, loads: int, layers: int, outputs: int) -> FusedTiling:
         """One tiling: its working set and its estimates."""
         setting, shape = self.setting, self.shape
-        sram = shape.weight_bytes
-        for wire in loaded_wires(setting):
-            sram += plan.ring(wire, loads).bytes
-        for wire in inner_wires(shape):
-            sram += plan.ring(wire, layers).bytes
         moved = 0
-        for i, layer in enumerate(shape.layers):
-            most = plan.most_rows(i)
-            sram += row_buffer_bytes(layer.shape, most)
-            if layer.leaves and not setting.keep_output:
-                sram += outputs * most * layer.shape.out_row_bytes
-                moved += layer.shape.out_bytes
+        if not setting.keep_output:
+            moved += sum(layer.shape.out_bytes for layer in shape.layers if layer.leaves)
         for wire in loaded_wires(setting):
             ring = plan.ring(wire, loads)
             moved += ring.frame_rows * ring.row_bytes
@@ -229,7 +251,7 @@ class FusedSearch:
             loads_ahead=loads,
             layers_ahead=layers,
             output_buffers=outputs,
-            sram_bytes=sram,
+            sram_bytes=self._bytes(plan, loads, layers, outputs),
             latency_cycles=latency,
             dram_bytes=moved * setting.batch + shape.weight_bytes,
             steps=plan.tiles * len(shape.layers) * setting.batch,
@@ -238,18 +260,7 @@ class FusedSearch:
     def _latency(self, plan: RowPlan, loads: int, layers: int, outputs: int, moved: int) -> int:
         """Cycles of the task alone: the busiest unit or the DMA, and what cannot overlap."""
         setting, port = self.setting, self.port
-        busy: dict[int, int] = {}
-        first_tile: dict[int, int] = {}
-        for tile in range(plan.tiles):
-            for i, one in enumerate(self._settings):
-                chunk = plan.chunk(i, tile, 0)
-                if chunk is None:
-                    continue
-                cycles = chunk_run_cycles(one, chunk, (0, one.blocks), one.shape.k)
-                unit = setting.units[i]
-                busy[unit] = busy.get(unit, 0) + cycles
-                if tile == 0:
-                    first_tile[unit] = first_tile.get(unit, 0) + cycles
+        busy, first_tile = self._busy(plan)
         per_frame = max(busy.values()) if layers or len(busy) == 1 else sum(busy.values())
         weights = sum(port.cycles(s.shape.weight_bytes) for s in self._settings if s.blocks)
         transfers = len(loaded_wires(setting)) + (not setting.keep_output)
@@ -257,6 +268,19 @@ class FusedSearch:
         waits = 0 if loads and (outputs > 1 or setting.keep_output) else dma
         fill = sum(first_tile.values()) if layers else 0
         return weights + fill + setting.batch * max(per_frame + waits, dma)
+
+    def _busy(self, plan: RowPlan) -> tuple[dict[int, int], dict[int, int]]:
+        """Cycles of each unit for a frame, and for its first tile; those of the last plan are
+        kept, since they do not depend on the buffers."""
+        if self._last is None or self._last[0] is not plan:
+            busy: dict[int, int] = {}
+            first_tile: dict[int, int] = {}
+            for i, one in enumerate(self._settings):
+                unit, cycles = self.setting.units[i], layer_cycles(plan, i, one)
+                busy[unit] = busy.get(unit, 0) + sum(cycles)
+                first_tile[unit] = first_tile.get(unit, 0) + cycles[0]
+            self._last = plan, busy, first_tile
+        return self._last[1:]
 
 
 def loaded_wires(setting: FusedSetting) -> list[Wire]:

@@ -14,12 +14,13 @@ from fragenv.schedule.fused import (
     Ring,
     RowPlan,
     inner_wires,
+    layer_cycles,
     loaded_wires,
     row_buffer_bytes,
 )
 from fragenv.schedule.layers import Wire
 from fragenv.schedule.steps import Step, Transfer
-from fragenv.schedule.tiling import Order, Port, TaskSetting, Tiling, chunk_run_cycles
+from fragenv.schedule.tiling import Order, Port, TaskSetting, Tiling
 
 
 class FusedStep(NamedTuple):
@@ -91,6 +92,7 @@ class _Writer:
         self.shape = setting.shape
         self.plan = RowPlan(setting.shape, tiling.rows)
         self.settings = [setting.layer(i) for i in range(len(self.shape.layers))]
+        self.cycles = [layer_cycles(self.plan, i, s) for i, s in enumerate(self.settings)]
         self.rings = {w: self.plan.ring(w, tiling.loads_ahead) for w in loaded_wires(setting)}
         inner = inner_wires(self.shape)
         self.rings |= {w: self.plan.ring(w, tiling.layers_ahead) for w in inner}
@@ -112,7 +114,7 @@ class _Writer:
 
     def _freed(self, wire: Wire, tile: int, ahead: int) -> set[int]:
         """RUNs after which a ring has room for the rows of a tile."""
-        return {self._last_before(c, tile - ahead) for c, _ in self.shape.readers(wire)}
+        return {self._last_before(c, tile - ahead) for c, _ in self.shape.readers[wire]}
 
     def _step(self, number: int, tile: int, frame: int) -> None:
         chunk = self.plan.chunk(number, tile, frame)
@@ -157,7 +159,7 @@ class _Writer:
             blocks=(0, setting.blocks),
             weights=weights,
             inputs=tuple(inputs),
-            run_cycles=chunk_run_cycles(setting, chunk, (0, setting.blocks), layer.shape.k),
+            run_cycles=self.cycles[number][tile],
             store=store,
             finishes=True,
             weight_wait=-1,
@@ -183,7 +185,7 @@ class _Writer:
         to read them; none for others."""
         readers = (
             (c, n)
-            for c, n in self.shape.readers(wire)
+            for c, n in self.shape.readers[wire]
             if self.plan.done[tile][c] > self.plan.before(tile)[c]
         )
         if (number, position) != next(readers):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from fragenv.graph.dataflow import DataflowGraph
 from fragenv.graph.operators import POOL_KINDS, Operator, OpKind
@@ -64,18 +65,18 @@ class Layer:
         return max(0, done * window.stride - window.padding) if source else done
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FusedShape:
     """Layers in an order in which each comes after those that it reads; tensors have no names."""
 
     layers: tuple[Layer, ...]
 
-    @property
+    @cached_property
     def out_rows(self) -> int:
         """Rows of the outputs, which all have equally many."""
         return next(layer.shape.out_rows for layer in self.layers if layer.leaves)
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[Source, ...]:
         """Rows of the task's inputs."""
         found = {
@@ -90,14 +91,14 @@ class FusedShape:
     def weight_bytes(self) -> int:
         return sum(layer.shape.weight_bytes for layer in self.layers)
 
-    def readers(self, wire: Wire) -> list[tuple[int, int]]:
-        """(layer, number among what it reads) of all that read a tensor."""
-        return [
-            (i, number)
-            for i, layer in enumerate(self.layers)
-            for number, read in enumerate(layer.reads)
-            if read == wire
-        ]
+    @cached_property
+    def readers(self) -> dict[Wire, list[tuple[int, int]]]:
+        """Per tensor: (layer, number among what it reads) of all that read it."""
+        found: dict[Wire, list[tuple[int, int]]] = {}
+        for i, layer in enumerate(self.layers):
+            for number, wire in enumerate(layer.reads):
+                found.setdefault(wire, []).append((i, number))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +114,12 @@ class FusedPattern:
 
 
 def split(
-    graph: DataflowGraph, operators: Sequence[str], parts: Mapping[str, tuple[str, ...]]
+    graph: DataflowGraph,
+    operators: Sequence[str],
+    parts: Mapping[str, tuple[str, ...]],
+    max_layers: int = MAX_LAYERS,
 ) -> FusedPattern | None:
-    """The layers of an occurrence; None where it has one layer, more than ``MAX_LAYERS``, one that
+    """The layers of an occurrence; None where it has one layer, more than ``max_layers``, one that
     no circuit runs, or one whose output is read inside and leaves the task as well.
 
     An operator joins the layer behind whose last operator it comes, if nobody else reads that one's
@@ -136,7 +140,7 @@ def split(
             home.append(op)
     # a layer comes after what it reads, its residual included
     chains.sort(key=lambda chain: position[chain[-1].name])
-    if not 1 < len(chains) <= MAX_LAYERS:
+    if not 1 < len(chains) <= max_layers:
         return None
     names = tuple(tuple(op.name for op in chain) for chain in chains)
     shapes = [task_shape(graph, chain, parts) for chain in names]
@@ -148,12 +152,8 @@ def split(
     outside = dict.fromkeys(s.tensor for r in read for s in r if s.tensor not in made)
     inputs = {name: i for i, name in enumerate(outside)}
     taken = {s.tensor for r in read for s in r}
-    within = {op.name for chain in chains for op in chain}
-    for name in made:
-        if name in taken and (
-            name in graph.outputs or not within.issuperset(graph.consumers[name])
-        ):
-            return None
+    if any(name in taken and _leaves(graph, name, set(operators)) for name in made):
+        return None
     layers = tuple(
         Layer(
             shape.without_names(),
@@ -173,6 +173,17 @@ def split(
     if len({layer.shape.out_rows for layer in layers if layer.leaves}) > 1:
         return None
     return FusedPattern(FusedShape(layers), names, tuple(inputs), tuple(made))
+
+
+def _leaves(graph: DataflowGraph, tensor: str, inside: set[str]) -> bool:
+    """Whether a tensor, or a concatenation that it is a part of, is read outside."""
+    if tensor in graph.outputs:
+        return True
+    readers = [graph.op(name) for name in graph.consumers[tensor]]
+    return any(
+        op.name not in inside or (op.kind is OpKind.CONCAT and _leaves(graph, op.output, inside))
+        for op in readers
+    )
 
 
 def _joins(graph: DataflowGraph, chain: list[Operator], op: Operator) -> bool:

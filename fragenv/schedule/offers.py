@@ -52,7 +52,7 @@ def occurrences(problem: Problem) -> tuple[list[Chain], list[Fusion]]:
                 if shape is not None:
                     chains.append(Chain(mined.pattern.name, names, shape))
                     continue
-            layers = split(graph, names, parts) if problem.max_depth > 1 else None
+            layers = split(graph, occurrence.operators, parts) if problem.max_depth > 1 else None
             if layers is not None:
                 fusions.append(Fusion(mined.pattern.name, layers))
     if not chains:
@@ -192,7 +192,9 @@ class Offers:
 
     def _smallest(self, choice: Choice) -> int:
         """Bytes of the smallest working set of a task, nothing on the chip yet."""
-        key = (choice.shape_index, choice.fragment, choice.keep)
+        # that of fused layers does not depend on their circuits
+        fragment = choice.fragment if choice.fused is None else -1
+        key = (choice.shape_index, fragment, choice.keep)
         if key not in self._least:
             port = self.problem.port
             if choice.fused is not None:

@@ -101,7 +101,9 @@ def place_task(
         transfer_count, run_end, last = counts
         if end is None or run_end <= end:
             starts, stops, used = runs
-            placed = tuple(Timeline(*part) for part in zip(starts, stops, used.tolist()))
+            placed = tuple(
+                Timeline(*part) for part in zip(starts, stops, used.tolist(), strict=True)
+            )
             if holds:
                 first = int(times[0, 2])
                 placed = (units[0].placed(first, run_end - first)[1],)
@@ -112,7 +114,7 @@ def place_task(
 
 
 def _with_room(units: Sequence[Timeline], more: int) -> tuple[Ints, Ints, Ints]:
-    """The units' intervals as arrays (units, intervals) with room for ``more``, and their counts."""
+    """Intervals of the units as arrays (units, intervals) with room for ``more``; their counts."""
     counts = np.array([unit.count for unit in units], dtype=np.int64)
     starts = np.empty((len(units), int(counts.max()) + more), dtype=np.int64)
     ends = np.empty_like(starts)

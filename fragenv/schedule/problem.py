@@ -133,6 +133,8 @@ class Problem:
         self.num_choices = max(len(c) for c in self.choices)
         #: EVICT per slot, then per node its choices and SPILL
         self.num_actions = MAX_SLOTS + len(self.operators) * (self.num_choices + 1)
+        #: per node: (tensors read, operators that must not have run, actions) of its choices
+        self.actions_by_needs = tuple(self._by_needs(node) for node in range(len(self.choices)))
 
     def __repr__(self) -> str:
         return f"Problem({self.graph.name!r}, {self.chip.name!r}, batch={self.batch})"
@@ -147,6 +149,15 @@ class Problem:
             if op.kind is OpKind.SOFTMAX:
                 names += op.inputs
         return [self.tensor_of[p] for t in names for p in self._parts_of(t) if p in self.tensor_of]
+
+    def _by_needs(self, node: int) -> list[tuple[tuple[int, ...], tuple[int, ...], list[int]]]:
+        first = MAX_SLOTS + node * (self.num_choices + 1)
+        found: dict[tuple[tuple[int, ...], tuple[int, ...]], list[int]] = {}
+        for number, choice in enumerate(self.choices[node]):
+            # of a single chain, later operators need the first one's output
+            others = tuple(n for n in choice.operators if n != node) if choice.layers else ()
+            found.setdefault((choice.sources, others), []).append(first + number)
+        return [(*needs, actions) for needs, actions in found.items()]
 
     def circuit(self, choice: Choice) -> Fragment:
         """The circuit that a choice of one chain runs on."""

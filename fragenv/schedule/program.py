@@ -81,7 +81,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """A fragment's circuit on the chip. ``at_power_up`` bindings belong to the first configuration."""
+    """A fragment's circuit on the chip. Those ``at_power_up`` are the first configuration."""
 
     instance: int
     fragment: int

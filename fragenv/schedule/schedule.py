@@ -20,7 +20,7 @@ from fragenv.schedule.program import Program
 from fragenv.schedule.state import State
 from fragenv.serialize import read_json, write_json
 
-FORMAT, VERSION = "fragenv-schedule", 1
+FORMAT, VERSION = "fragenv-schedule", 2
 COMMAND_COLUMNS = (
     *("kind", "unit", "role", "cycles", "waits", "run_bytes", "runs", "task", "step", "tensor"),
     *("source", "frames", "rows", "cols", "blocks", "instance"),
@@ -219,36 +219,56 @@ def _fragments(problem: Problem) -> list[dict[str, Any]]:
                     "lanes_in": part.lanes_in,
                     "lanes_out": part.lanes_out,
                     "stages": [stage.value for stage in part.stages],
+                    "area": asdict(problem.part_areas[i][number]),
+                    "config_bytes": problem.part_config_bytes[i][number],
                 }
-                for part in f.parts
+                for number, part in enumerate(f.parts)
             ],
-            "area": asdict(problem.areas[i]),
-            "config_bytes": problem.config_bytes[i],
         }
         for i, f in enumerate(problem.library)
     ]
 
 
 def _tasks(problem: Problem, program: Program) -> list[dict[str, Any]]:
-    return [
-        {
-            "operators": [problem.operators[n].name for n in task.choice.operators],
-            "pattern": task.choice.pattern,
-            "fragment": task.choice.fragment,
-            "circuit": task.choice.circuits[0],
-            "instance": task.instance,
-            "group": task.group,
-            "sources": [problem.tensors[t] for t in task.choice.sources],
-            "on_chip": [
-                problem.tensors[t]
-                for i, t in enumerate(task.choice.sources)
-                if task.on_chip >> i & 1
-            ],
-            "output": problem.tensors[task.choice.output],
-            "keep_output": task.choice.keep,
-            "working_bytes": task.plan.tiling.sram_bytes,
-            "tiling": asdict(task.plan.tiling),
-            "first_cycle": task.first_cycle,
+    rows = []
+    loaded: set[tuple[int, int]] = set()
+    for task in program.tasks:
+        rings = {
+            tensor: ring
+            for i, tensor in enumerate(task.choice.sources)
+            if (ring := task.ring_read(i)) is not None
         }
-        for task in program.tasks
-    ]
+        made = [task.ring_written] if task.ring_written is not None else []
+        # a ring that is loaded belongs to the first layer that reads it
+        inner = {t.choice.output for t in program.tasks if t.group == task.group}
+        for tensor, ring in rings.items():
+            if tensor not in inner and (task.group, tensor) not in loaded:
+                loaded.add((task.group, tensor))
+                made.append(ring)
+        rows.append(
+            {
+                "operators": [problem.operators[n].name for n in task.choice.operators],
+                "pattern": task.choice.pattern,
+                "fragment": task.choice.fragment,
+                "circuit": task.choice.circuits[0],
+                "instance": task.instance,
+                "group": task.group,
+                "sources": [problem.tensors[t] for t in task.choice.sources],
+                "on_chip": [
+                    problem.tensors[t]
+                    for i, t in enumerate(task.choice.sources)
+                    if task.on_chip >> i & 1
+                ],
+                "rings": {
+                    problem.tensors[t]: {"rows": r.rows, "frame_rows": r.frame_rows}
+                    for t, r in rings.items()
+                },
+                "output": problem.tensors[task.choice.output],
+                "keep_output": task.keeps_output,
+                "passes_output": task.ring_written is not None,
+                "working_bytes": task.plan.tiling.sram_bytes + sum(r.bytes for r in made),
+                "tiling": asdict(task.plan.tiling),
+                "first_cycle": task.first_cycle,
+            }
+        )
+    return rows

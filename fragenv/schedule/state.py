@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from fragenv.schedule.choices import Choice
-    from fragenv.schedule.problem import Problem
     from fragenv.schedule.fused_plan import FusedPlan
+    from fragenv.schedule.problem import Problem
     from fragenv.schedule.steps import TaskPlan
 
 #: where a tensor is

@@ -122,11 +122,11 @@ class TilingSearch:
         for parts in parts_options:
             if parts > shape.out_cols:
                 continue
-            chunks = chunks_of(shape, setting.batch, 1, 1, parts)
-            pixels = chunks[0].array_rows[1] * shape.array_cols
+            pixels = shape.pool.needed(1) * shape.array_cols
             tile = _tile_options(setting, pixels <= ACC_PIXELS)[-1] if shape.array else 0
-            for order, cached in self._orders(tile, len(chunks), True):
-                size = sum(self._sizes(chunks, 1, 1, parts, tile, order, cached, 1, 1))
+            chunks = setting.batch * shape.out_rows * parts
+            for order, cached in self._orders(tile, chunks, True):
+                size = sum(self._sizes(1, 1, parts, tile, order, cached, 1, 1))
                 least = size if least is None else min(least, size)
         assert least is not None
         return least
@@ -146,7 +146,6 @@ class TilingSearch:
 
     def _sizes(
         self,
-        chunks: list[Chunk],
         frames: int,
         rows: int,
         parts: int,
@@ -184,7 +183,7 @@ class TilingSearch:
         outputs: int,
     ) -> Tiling:
         weights, ring, row_buffer, out = self._sizes(
-            chunks, frames, rows, parts, tile, order, cached, inputs, outputs
+            frames, rows, parts, tile, order, cached, inputs, outputs
         )
         totals = self._totals(chunks, frames, rows, parts, tile, order, cached)
         latency = totals.latency(inputs, outputs)

@@ -26,8 +26,8 @@ from fragenv.schedule.timeline import Timeline, free_from
 
 if TYPE_CHECKING:
     from fragenv.schedule.choices import Choice
-    from fragenv.schedule.problem import Problem
     from fragenv.schedule.fused_plan import FusedPlan
+    from fragenv.schedule.problem import Problem
     from fragenv.schedule.steps import TaskPlan
 
 T = TypeVar("T")
@@ -88,12 +88,20 @@ def legal_actions(problem: Problem, state: State) -> list[int]:
         if done:
             if location[first + node] == SRAM:
                 result.append(base + problem.num_choices)
-        elif all(location[t] != NOWHERE for t in problem.reads[node]):
-            result += [
-                base + i
-                for i, choice in enumerate(problem.choices[node])
-                if len(choice.operators) == 1 or _available(state, choice)
-            ]
+            continue
+        there: list[int] = []
+        for sources, others, actions in problem.actions_by_needs[node]:
+            # plain loops, for speed: this is asked for every node after every decision
+            for tensor in sources:
+                if location[tensor] == NOWHERE:
+                    break
+            else:
+                for other in others:
+                    if state.done[other]:
+                        break
+                else:
+                    there = sorted(there + actions) if there else actions
+        result += there
     return result
 
 

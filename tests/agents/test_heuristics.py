@@ -8,9 +8,12 @@ import pytest
 from strategies import GraphBuilder, random_graph
 
 import agents.heuristics  # noqa: F401 - registers the schedulers
-from agents.scheduler import SCHEDULERS, Budget
+from agents.heuristics.search import beam_search
+from agents.heuristics.sets import fitting_sets
+from agents.scheduler import SCHEDULERS, Budget, Meter
 from fragenv.errors import FragenvError
 from fragenv.graph.operators import OpKind
+from fragenv.hardware.chip import Area
 from fragenv.hardware.fragment import Stage
 from fragenv.models import zoo
 from fragenv.schedule.problem import MAX_SLOTS, Problem
@@ -89,3 +92,19 @@ def test_beam__finds_the_optimum_of_a_tiny_problem() -> None:
 def test_schedulers__unknown_name_is_refused() -> None:
     with pytest.raises(FragenvError, match="did you mean 'greedy'"):
         SCHEDULERS.get("greedi")
+
+
+def test_fitting_sets__fit_together_and_the_promising_come_first() -> None:
+    problem = Problem(zoo.graph("mobilenetv2"), "xc7z045", 8, max_depth=3)
+    sets = fitting_sets(problem)
+    for chosen in sets:
+        assert sum((problem.areas[i] for i in chosen), Area()).fits(problem.region)
+    # its three layers run in 228,000 cycles there, in 476,000 on the fastest single circuit
+    assert [len(problem.library[i].parts) for i in sets[0]] == [3]
+
+    def cost(chosen: frozenset[int]) -> float:
+        path = beam_search(Meter(problem, Budget(2_000)), 1, lambda c: c.fragment in chosen)
+        assert path is not None
+        return problem.cost(path.state)
+
+    assert cost(sets[0]) < min(cost(sets[1]), cost(sets[len(sets) // 2]))

@@ -21,7 +21,7 @@ import fragenv  # noqa: F401  registers the environments
 from fragenv.env.check import check_masks
 from fragenv.env.env import ILLEGAL_PENALTY, FragmentEnv
 from fragenv.env.observation import unflatten
-from fragenv.env.registry import ENVIRONMENTS, MODEL_ENVIRONMENT
+from fragenv.env.registry import ENVIRONMENTS, MODEL_ENVIRONMENT, lookup
 from fragenv.errors import FragenvError
 from fragenv.schedule.problem import MAX_SLOTS
 
@@ -225,3 +225,12 @@ def test_problems__are_shared_between_environments() -> None:
 def test_arguments__are_refused_with_the_way_out(kwargs: dict[str, Any], says: str) -> None:
     with pytest.raises(FragenvError, match=says):
         FragmentEnv(**kwargs)
+
+
+def test_lookup__arguments_replace_the_defaults_of_an_id() -> None:
+    name, kwargs = lookup("LeNetChip-v0", None, None, None)
+    assert (name, kwargs["max_depth"], kwargs["batch"]) == ("lenet", 1, 1)
+    _, kwargs = lookup("LeNetChip-v0", None, "cgra512", 2, max_depth=3)
+    problem = FragmentEnv(**kwargs).problem
+    assert (problem.chip.name, problem.batch, problem.max_depth) == ("cgra512", 2, 3)
+    assert any(choice.layers for options in problem.choices for choice in options)

@@ -187,7 +187,7 @@ def test_buffer__random_traffic_equals_an_array(size: int, banks: int) -> None:
 
 
 def _row(bank: int, group: int, banks: int) -> int:
-    """The row of a group of ``banks`` rows that lies in a bank: each group begins in another one."""
+    """The row of a group of ``banks`` rows that lies in a bank; groups begin in other banks."""
     return group * banks + (bank - group - group // banks) % banks
 
 

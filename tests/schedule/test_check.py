@@ -14,8 +14,8 @@ import agents.heuristics  # noqa: F401 - registers the schedulers
 from agents.scheduler import SCHEDULERS, Budget
 from fragenv.models import zoo
 from fragenv.schedule.check import check_schedule
-from fragenv.schedule.problem import Problem
-from fragenv.schedule.schedule import Schedule, save_schedule
+from fragenv.schedule.problem import MAX_SLOTS, Problem
+from fragenv.schedule.schedule import Schedule, save_schedule, schedule_content
 
 Json = dict[str, Any]
 
@@ -106,7 +106,8 @@ def oversize_working_set(data: Json) -> None:
 
 
 def oversize_fragment(data: Json) -> None:
-    data["fragments"][data["bindings"][0]["fragment"]]["area"]["multipliers"] = 10**6
+    circuits = data["fragments"][data["bindings"][0]["fragment"]]["circuits"]
+    circuits[0]["area"]["multipliers"] = 10**6
 
 
 def forget_operator(data: Json) -> None:
@@ -174,6 +175,72 @@ def shorten_weights(data: Json) -> None:
 )
 def test_check__sees_what_is_broken(sound: Json, change: Callable[[Json], None], rule: str) -> None:
     data = copy.deepcopy(sound)
+    change(data)
+    rules = {v.rule for v in check_schedule(data).violations}
+    assert rule in rules, rules
+
+
+@pytest.fixture(scope="module")
+def fused() -> Json:
+    """A schedule whose tasks are fused wherever they can be, in turns or as pipelines."""
+    problem = Problem(zoo.graph("resnet18"), "zu7ev", 2, max_depth=3)
+    state, actions = problem.initial(), []
+    while not state.finished:
+        legal = [a for a in problem.legal_actions(state) if a >= MAX_SLOTS]
+        chosen = [divmod(a - MAX_SLOTS, problem.num_choices + 1) for a in legal]
+        layers = [
+            len(problem.choices[node][i].layers) if i < problem.num_choices else -1
+            for node, i in chosen
+        ]
+        # the last one of the deepest: a pipeline where there is one
+        best = max(range(len(legal)), key=lambda n: (layers[n], n))
+        actions.append(legal[best])
+        state = problem.apply(state, legal[best])
+    schedule = Schedule.of(problem, state, tuple(actions), "resnet18", "deepest", 0)
+    data: Json = json.loads(json.dumps(schedule_content(schedule, problem, state)))
+    assert any(
+        len(f["circuits"]) > 1 for f in (data["fragments"][t["fragment"]] for t in data["tasks"])
+    )
+    return data
+
+
+def test_check__passes_fused_tasks(fused: Json) -> None:
+    assert check_schedule(fused).ok
+
+
+def shrink_ring(data: Json) -> None:
+    task = next(t for t in data["tasks"] if t["rings"])
+    for other in data["tasks"]:
+        for tensor, ring in other["rings"].items():
+            if other["group"] == task["group"] and tensor in task["rings"]:
+                ring["rows"] -= 1
+
+
+def drop_ring_load(data: Json) -> None:
+    number = next(i for i, t in enumerate(data["tasks"]) if t["rings"])
+    name = next(iter(data["tasks"][number]["rings"]))
+    drop(data, first(data, kind="load", tensor=name))
+
+
+def pass_the_result(data: Json) -> None:
+    result = next(t["name"] for t in data["tensors"] if t["is_output"])
+    next(t for t in data["tasks"] if t["output"] == result)["passes_output"] = True
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        (shrink_ring, "row overwritten"),
+        (drop_ring_load, "row read before it is there"),
+        (drop_waits, "row read before it is there"),
+        (drop_weights, "RUN before its weights"),
+        (pass_the_result, "result stays on the chip"),
+    ],
+)
+def test_check__sees_what_is_broken_in_fused_tasks(
+    fused: Json, change: Callable[[Json], None], rule: str
+) -> None:
+    data = copy.deepcopy(fused)
     change(data)
     rules = {v.rule for v in check_schedule(data).violations}
     assert rule in rules, rules

@@ -9,9 +9,17 @@ import pytest
 from blocks import basic_block, fire, inverted_residual
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from strategies import choice_of, random_chip, random_episode, random_problem, seeds
+from strategies import (
+    GraphBuilder,
+    choice_of,
+    random_chip,
+    random_episode,
+    random_problem,
+    seeds,
+)
 
 from fragenv.graph.dataflow import DataflowGraph
+from fragenv.graph.operators import OpKind
 from fragenv.models import zoo
 from fragenv.rtl.memory_map import buffer_needs
 from fragenv.schedule.check import check_file
@@ -63,6 +71,15 @@ def test_schedule__agrees_with_its_program_and_the_checker(tmp_path: Path, seed:
     assert state.traffic_bytes >= problem.bound.traffic_bytes
     assert_program_agrees(problem, state)
     assert_file_is_sound(problem, state, actions, tmp_path)
+
+
+def test_bound__does_not_count_an_input_within_an_output_as_written() -> None:
+    builder = GraphBuilder(3, 6)
+    made = builder.conv("in", 3, 3, 1)
+    builder.same(OpKind.CONCAT, "in", made)
+    problem = Problem(builder.graph(), "cgra512", 2)
+    image, weights, constants = 2 * 3 * 6 * 6, 3 * 3 * 3 * 3, 3 * 8
+    assert problem.bound.traffic_bytes == 2 * image + weights + constants
 
 
 @settings(max_examples=100, deadline=None)

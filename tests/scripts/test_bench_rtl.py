@@ -13,7 +13,7 @@ SCRIPTS = Path(__file__).parent.parent.parent / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 import bench_nngen  # noqa: E402
 import bench_rtl  # noqa: E402
-import rtl_measure  # noqa: E402
+import row_store  # noqa: E402
 
 from fragenv.hardware.chip import load_chip  # noqa: E402
 from fragenv.verify.check import TaskCycles  # noqa: E402
@@ -68,10 +68,10 @@ def test_worst_task__short_tasks_do_not_count() -> None:
 
 def test_store__goes_on_where_it_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "networks.json"
-    bench_rtl.Store(path).add(GOOD, "the command")
-    assert set(bench_rtl.Store(path).rows) == {GOOD["key"]}
+    bench_rtl.store_of(path).add(GOOD, "the command")
+    assert set(bench_rtl.store_of(path).rows) == {GOOD["key"]}
     monkeypatch.setattr(bench_rtl, "source_digest", lambda: "other code")
-    assert bench_rtl.Store(path).rows == {}
+    assert bench_rtl.store_of(path).rows == {}
 
 
 def test_finished_rows__say_why_a_case_failed(tmp_path: Path) -> None:
@@ -147,4 +147,4 @@ def test_nngen__chips_have_no_more_than_nngen_took(chip: str, rams: int) -> None
 
 
 def test_source_digest__is_stable() -> None:
-    assert rtl_measure.source_digest() == rtl_measure.source_digest()
+    assert row_store.source_digest() == row_store.source_digest()
