@@ -84,7 +84,9 @@ def random_block(rng: random.Random, dilations: Sequence[int] = (1, 1, 2)) -> Da
         stride = rng.choice([1, 1, 2, 3])
         two = [_branch(build, rng, first, kernel, stride) for kernel in kernels]
         kind = OpKind.ADD if form == "branches" else OpKind.CONCAT
-        build.same(kind, *two)
+        joined = build.same(kind, *two)
+        if rng.random() < 0.4:
+            _random_layer(build, rng, joined, dilations)
         return build.graph()
     last = first
     for _ in range(rng.randint(1, 3)):
