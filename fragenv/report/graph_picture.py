@@ -40,7 +40,7 @@ def graph_figure(problem: Problem, state: State) -> Figure:
     )
     FigureCanvasAgg(figure)
     axis = figure.subplots()
-    kept = {problem.tensors[r.choice.output] for r in used if r.choice.keep}
+    kept = {problem.tensors[t] for r in used if r.choice.keep for t in r.choice.outputs}
     _arrows(axis, graph.nx, position, kept)
     for name, (x, y) in position.items():
         op = graph.op(name)

@@ -117,9 +117,14 @@ def _task_spans(records: Iterable[object]) -> Iterator[tuple[TaskRecord, Span]]:
         if isinstance(record, TaskRecord):
             steps = list(zip(record.plan.steps, record.times, strict=True))
             start = min(time for _, times in steps for time in times if time >= 0)
-            run_end = steps[-1][1][2] + steps[-1][0].run_cycles
             stores = [times[3] + step.store_cycles for step, times in steps if times[3] >= 0]
-            yield record, Span(start, max(run_end, *stores, 0))
+            yield record, Span(start, max(_run_end(record), *stores, 0))
+
+
+def _run_end(record: TaskRecord) -> int:
+    """When the last RUN of a task is over: of a pipeline, not always that of its last step."""
+    runs = zip(record.plan.steps, record.times, strict=True)
+    return max(times[2] + step.run_cycles for step, times in runs)
 
 
 def _kept_spans(
@@ -137,12 +142,12 @@ def _kept_spans(
         for node in record.choice.operators:
             for tensor in problem.reads[node]:
                 readers[tensor] -= 1
-        run_end = record.times[-1][2] + record.plan.steps[-1].run_cycles
+        run_end = _run_end(record)
         for bit, tensor in enumerate(record.choice.sources):
             if record.on_chip >> bit & 1:
                 last_read[tensor] = max(last_read.get(tensor, 0), run_end)
         if record.choice.keep:
-            begun[record.choice.output] = span.start
+            begun |= dict.fromkeys(record.choice.outputs, span.start)
     for tensor, start in begun.items():
         end = max(last_read.get(tensor, 0), spilled.get(tensor, 0))
         if tensor not in spilled and readers[tensor]:
