@@ -124,7 +124,7 @@ def _draw_lanes(
     problem: Problem, intervals: Intervals, axis: Axes, colors: Sequence[Color], end: int
 ) -> None:
     row = {fragment: 2 + i for i, fragment in enumerate(intervals.fragments)}
-    names = ["DMA", "configuration", *(problem.library[f].key for f in row)]
+    names = ["DMA", "configuration", *(problem.library[f].key.replace(" > ", " >\n") for f in row)]
     for name, spans in intervals.transfers.items():
         _bars(axis, spans, 0, TRANSFER_COLORS[name], 0.72)
     for fragment, span in intervals.configured:
