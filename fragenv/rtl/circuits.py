@@ -64,10 +64,8 @@ def assign_circuits(problem: Problem, program: Program) -> Circuits:
     of_instance: dict[int, int] = {}
     power_up = 0
     for binding in sorted(program.bindings, key=lambda b: (bound[b.instance], b.instance)):
-        fragment, start = (
-            problem.library[binding.fragment].parts[binding.part],
-            bound[binding.instance],
-        )
+        fragment = problem.library[binding.fragment].parts[binding.part]
+        start = bound[binding.instance]
         circuit = next(
             (
                 i

@@ -66,7 +66,7 @@ def _array_cycles(problem: Problem, choice: Choice) -> int:
     """Cycles that the array takes at least for one frame: a pixel per cycle and weight block."""
     shape, fragment = choice.shape, problem.circuit(choice)
     blocks = shape.blocks_per_group(fragment) * shape.output_groups(fragment)
-    return blocks * shape.pool.needed(shape.pool.rows_out) * shape.array_cols
+    return blocks * shape.array_rows * shape.array_cols
 
 
 def _macs(choice: Choice) -> int:
@@ -74,8 +74,7 @@ def _macs(choice: Choice) -> int:
     shape = choice.shape
     if shape.array is None:
         return 0
-    rows = shape.pool.needed(shape.pool.rows_out)
-    return shape.macs // shape.window.rows_out * rows
+    return shape.macs // shape.window.rows_out * shape.array_rows
 
 
 def _touched_input_bytes(problem: Problem, tensor: int) -> int:
@@ -91,6 +90,6 @@ def _touched_input_bytes(problem: Problem, tensor: int) -> int:
 def _touched(choice: Choice, tensor: str) -> int:
     """Bytes of one frame of a tensor that a task reads as its main input; 0 for other tensors."""
     shape = choice.shape
-    rows = shape.window.needed(shape.pool.needed(shape.pool.rows_out))
+    rows = shape.window.needed(shape.array_rows)
     sizes = [s.row_bytes for s in shape.sources if s.tensor == tensor]
     return shape.window.touched(0, rows) * max(sizes, default=0)

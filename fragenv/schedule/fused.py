@@ -14,7 +14,6 @@ from functools import cached_property
 from fragenv.hardware.fragment import Fragment
 from fragenv.hardware.timing import ceil_div
 from fragenv.schedule.layers import FusedShape, Wire
-from fragenv.schedule.shape import TaskShape
 from fragenv.schedule.tiling import Chunk, Port, TaskSetting, chunk_run_cycles
 
 #: tiles of a frame worth trying: the fewest rows for each number
@@ -231,7 +230,7 @@ class FusedSearch:
         total += sum(plan.ring(wire, layers).bytes for wire in inner_wires(shape))
         for i, layer in enumerate(shape.layers):
             most = plan.most_rows(i)
-            total += row_buffer_bytes(layer.shape, most)
+            total += layer.shape.row_buffer_pixels(most) * layer.shape.k
             if layer.leaves and not setting.keep_output:
                 total += outputs * most * layer.shape.out_row_bytes
         return total
@@ -291,10 +290,3 @@ def loaded_wires(setting: FusedSetting) -> list[Wire]:
 def inner_wires(shape: FusedShape) -> list[Wire]:
     """The tensors between layers."""
     return [Wire(True, i) for i, layer in enumerate(shape.layers) if not layer.leaves]
-
-
-def row_buffer_bytes(shape: TaskShape, rows: int) -> int:
-    """Bytes between the first stage of a layer and its pool, ``rows`` output rows at a time."""
-    if not shape.pool_window or shape.only_pool:
-        return 0
-    return shape.pool.live_rows(rows) * shape.array_cols * shape.k

@@ -16,7 +16,6 @@ from fragenv.schedule.fused import (
     inner_wires,
     layer_cycles,
     loaded_wires,
-    row_buffer_bytes,
 )
 from fragenv.schedule.layers import Wire
 from fragenv.schedule.steps import Step, Transfer
@@ -229,7 +228,7 @@ class _Writer:
             output_buffers=outputs,
             weight_buffer_bytes=shape.weight_bytes,
             input_buffer_bytes=0,
-            row_buffer_bytes=row_buffer_bytes(shape, rows),
+            row_buffer_bytes=shape.row_buffer_pixels(rows) * shape.k,
             output_buffer_bytes=output_bytes,
             latency_cycles=0,
             dram_bytes=0,

@@ -181,7 +181,7 @@ class Offers:
             variant = replace(
                 choice,
                 keep=keep,
-                layers=tuple(replace(c, keep=keep and c.outputs[0] in kept) for c in choice.layers),
+                layers=tuple(replace(c, keep=c.output in kept) for c in choice.layers),
             )
             if room >= self._smallest(variant):
                 result.append(variant)

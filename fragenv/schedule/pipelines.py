@@ -14,7 +14,7 @@ from fragenv.schedule.layers import FusedShape
 
 #: fused fragments of a library
 PIPELINES = 3
-#: lanes that are tried for a circuit of a pipeline: every second of the powers and their halves
+#: lanes that are tried for a circuit of a pipeline: powers of two and multiples of three
 _LANES = tuple(n for n in LANES if n & (n - 1) == 0 or n % 3 == 0)
 
 

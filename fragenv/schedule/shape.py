@@ -123,6 +123,12 @@ class TaskShape:
         """Rows of the first stage that the output needs; a pool may leave some out."""
         return self.pool.needed(self.pool.rows_out)
 
+    def row_buffer_pixels(self, rows: int) -> int:
+        """Pixels that lie between the first stage and the pool, ``rows`` output rows at a time."""
+        if not self.pool_window or self.only_pool:
+            return 0
+        return self.pool.live_rows(rows) * self.array_cols
+
     @property
     def out_row_bytes(self) -> int:
         return self.out_cols * self.k

@@ -163,9 +163,7 @@ class TilingSearch:
         channels = setting.channels((0, tile)) if order is Order.STATIONARY else shape.k
         ring, residual = input_rows(setting, frames, rows, inputs, cached)
         in_bytes = ring * self.source_row_bytes + residual * self.residual_row_bytes
-        row_pixels = 0
-        if shape.pool_window and (shape.array is not None or shape.vector_passes):
-            row_pixels = frames * shape.pool.live_rows(rows) * shape.array_cols
+        row_pixels = frames * shape.row_buffer_pixels(rows)
         out_pixels = frames * rows * ceil_div(shape.out_cols, parts)
         out = 0 if setting.keep_output else outputs * out_pixels * channels
         return weights, in_bytes, row_pixels * channels, out
