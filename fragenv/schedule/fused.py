@@ -14,7 +14,7 @@ from functools import cached_property
 from fragenv.hardware.fragment import Fragment
 from fragenv.hardware.timing import ceil_div
 from fragenv.schedule.layers import FusedShape, Wire
-from fragenv.schedule.tiling import Chunk, Port, TaskSetting, chunk_run_cycles
+from fragenv.schedule.tiling import Chunk, Port, TaskSetting, chunk_run_cycles, ladder_of
 
 #: tiles of a frame worth trying: the fewest rows for each number
 TILES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
@@ -209,14 +209,7 @@ class FusedSearch:
                 for layers in (0,) if shared else (0, 1):
                     for outputs in (1,) if self.setting.keep_output else (1, 2):
                         found.append(self.evaluate(plan, loads, layers, outputs))
-        found.sort(key=lambda t: (t.sram_bytes, t.cost_cycles(self.port)))
-        ladder: list[FusedTiling] = []
-        least = float("inf")
-        for tiling in found:
-            if tiling.cost_cycles(self.port) < least:
-                ladder.append(tiling)
-                least = tiling.cost_cycles(self.port)
-        return tuple(ladder)
+        return ladder_of(found, self.port)
 
     def smallest_bytes(self) -> int:
         """The working set with one row at a time."""

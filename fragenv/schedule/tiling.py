@@ -16,8 +16,10 @@ window unit.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Protocol, TypeVar
 
 from fragenv.hardware.fragment import Fragment
 from fragenv.hardware.timing import ceil_div, dma_cycles
@@ -117,6 +119,33 @@ class Tiling:
         all tasks share, and a share of the time for which the next task waits for a frame."""
         traffic = self.dram_bytes / port.bytes_per_cycle
         return self.latency_cycles + traffic + FIRST_FRAME_SHARE * self.first_frame_cycles
+
+
+class Cut(Protocol):
+    """What a tiling of any kind is chosen by."""
+
+    @property
+    def sram_bytes(self) -> int:
+        """The task's working set."""
+
+    def cost_cycles(self, port: Port) -> float:
+        """What the search minimises."""
+
+
+AnyCut = TypeVar("AnyCut", bound=Cut)
+
+
+def ladder_of(tilings: Iterable[AnyCut], port: Port) -> tuple[AnyCut, ...]:
+    """The tilings worth choosing, by rising working set and falling cost."""
+    found = [(t.sram_bytes, t.cost_cycles(port), t) for t in tilings]
+    found.sort(key=lambda item: item[:2])
+    ladder: list[AnyCut] = []
+    least = float("inf")
+    for _, cost, tiling in found:
+        if cost < least:
+            ladder.append(tiling)
+            least = cost
+    return tuple(ladder)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from fragenv.schedule.tiling import (
     chunk_transfers,
     chunks_of,
     input_rows,
+    ladder_of,
     store_transfer,
 )
 
@@ -325,17 +326,7 @@ class _Totals:
 def tiling_ladder(setting: TaskSetting, port: Port, long: bool) -> tuple[Tiling, ...]:
     """The tilings worth choosing, by rising working set and falling cost (see
     ``TilingSearch.candidates`` for ``long``)."""
-    found = [
-        (t.sram_bytes, t.cost_cycles(port), t) for t in TilingSearch(setting, port).candidates(long)
-    ]
-    found.sort(key=lambda item: item[:2])
-    ladder: list[Tiling] = []
-    least = float("inf")
-    for _, cost, tiling in found:
-        if cost < least:
-            ladder.append(tiling)
-            least = cost
-    return tuple(ladder)
+    return ladder_of(TilingSearch(setting, port).candidates(long), port)
 
 
 AnyTiling = TypeVar("AnyTiling", Tiling, FusedTiling)
