@@ -69,9 +69,10 @@ module fe_array_stage #(
   } block_t;
   block_t      ready, block, block_q;
   logic        depthwise, c_valid, c_bank, w_valid, w_asked, w_odd, w_real, b_valid, b_idle, take, group_done;
-  logic        shift;
+  logic        depthwise_q, shift;
 
   assign depthwise = HasDepthwise && run.op[2];     // of two operations, the one with this bit
+  always_ff @(posedge clk_i) depthwise_q <= depthwise;       // for what comes later than start_i
 
   fe_blocks #(
     .LanesIn(LanesIn), .LanesOut(LanesOut), .Parts(Parts), .RowsAhead(RowsAhead),
@@ -238,7 +239,7 @@ module fe_array_stage #(
 
   always_comb begin
     for (int i = 0; i < MacLanes; i++) begin
-      x[8*i+:8] = !depthwise && 16'(i) >= data_beat.lanes ? 8'd0
+      x[8*i+:8] = !depthwise_q && 16'(i) >= data_beat.lanes ? 8'd0
                 : is_data ? data[8*i+:8] : run.pad_value[7:0];
     end
   end
@@ -250,7 +251,7 @@ module fe_array_stage #(
     .w_i         (row),
     .swap_i      (swap),
     .x_valid_i   (data_valid_q[0]),
-    .depthwise_i (depthwise),
+    .depthwise_i (depthwise_q),
     .x_i         (x),
     .sum_valid_o (sum_valid),
     .sum_o       (sums)

@@ -48,7 +48,7 @@ module fe_fetch #(
   localparam int Depth = 16;                         // a power of two, more than the cycles of the latency
   localparam int Bits  = $clog2(Depth) + 1;
 
-  logic                     push, pop, old_enough, data_there, in_bounds, head_valid, head_is_data;
+  logic                     push, pop, pop_q, old_enough, data_there, in_bounds, head_valid, head_is_data;
   logic [TagBits-1:0]       head_tag;
   logic [8*Lanes-1:0]       head_data;
   // verilator lint_off UNUSEDSIGNAL
@@ -57,7 +57,7 @@ module fe_fetch #(
   logic [2:0]               valid_q;                 // while the address is computed
   logic [TagBits-1:0]       tag_q [3];
   logic [31:0]              address;
-  logic [Bits-1:0]          count_q, old_q;          // elements that were asked for; those that may leave
+  logic [Bits-1:0]          count_q, old_q;          // elements asked for, until a cycle after they left; those that may leave
   logic [BufferLatency-1:0] age_q;
 
   fe_source #(.Parts(Parts), .SourceBits(SourceBits), .RunBits(RunBits)) u_source (
@@ -95,11 +95,12 @@ module fe_fetch #(
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      {valid_q, count_q, old_q, age_q, valid_o} <= '0;
+      {valid_q, count_q, old_q, age_q, pop_q, valid_o} <= '0;
     end else begin
       valid_o <= head_valid || (valid_o && !ready_i);
       valid_q <= {valid_q[1:0], valid_i};
-      count_q <= count_q + Bits'(valid_i) - Bits'(pop);
+      count_q <= count_q + Bits'(valid_i) - Bits'(pop_q);
+      pop_q   <= pop;
       old_q   <= old_q + Bits'(age_q[BufferLatency-1]) - Bits'(pop);
       age_q   <= BufferLatency'({age_q, push});
     end

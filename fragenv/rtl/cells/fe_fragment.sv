@@ -63,7 +63,7 @@ module fe_fragment #(
   logic [RunBits-1:0]          run;
   logic [SourceBits*Parts-1:0] sources;
   logic [ResidualBits-1:0]     residual;
-  logic                        is_array, room, tail_idle, start, valid;
+  logic                        is_array, is_array_q, room, tail_idle, start, valid;
   logic                        a_done, a_read, a_start, a_valid, p_done, p_read, p_start, p_valid;
   logic [31:0]                 a_address, p_address;
   logic [32*LanesOut-1:0]      a_sums, p_sums, sums;
@@ -80,13 +80,18 @@ module fe_fragment #(
     assign residual = '0;
   end
 
-  assign x_read_valid_o   = is_array ? a_read : p_read;
-  assign x_read_address_o = is_array ? a_address : p_address;
-  assign x_read_bytes_o   = is_array && run[15:0] == Mac ? 16'(LanesIn) : 16'(LanesOut);
-  assign start            = is_array ? a_start : p_start;
-  assign valid            = is_array ? a_valid : p_valid;
-  assign sums             = is_array ? a_sums : p_sums;
-  assign constants        = is_array ? a_constants : p_constants;
+  // nothing is read or put out in the cycle of start_i: from then on the stage in turn is in registers
+  always_ff @(posedge clk_i) begin
+    is_array_q     <= is_array;
+    x_read_bytes_o <= is_array && run[15:0] == Mac ? 16'(LanesIn) : 16'(LanesOut);
+  end
+
+  assign x_read_valid_o   = is_array_q ? a_read : p_read;
+  assign x_read_address_o = is_array_q ? a_address : p_address;
+  assign start            = is_array_q ? a_start : p_start;
+  assign valid            = is_array_q ? a_valid : p_valid;
+  assign sums             = is_array_q ? a_sums : p_sums;
+  assign constants        = is_array_q ? a_constants : p_constants;
 
   if (HasArray) begin : gen_array
     fe_array_stage #(
@@ -102,7 +107,7 @@ module fe_fragment #(
       .x_read_valid_o   (a_read),
       .x_read_address_o (a_address),
       .x_read_ready_i   (x_read_ready_i),
-      .x_valid_i        (x_valid_i && is_array),
+      .x_valid_i        (x_valid_i && is_array_q),
       .x_data_i         (x_data_i),
       .w_read_valid_o   (w_read_valid_o),
       .w_read_address_o (w_read_address_o),
@@ -132,7 +137,7 @@ module fe_fragment #(
       .read_valid_o   (p_read),
       .read_address_o (p_address),
       .read_ready_i   (x_read_ready_i),
-      .data_valid_i   (x_valid_i && !is_array),
+      .data_valid_i   (x_valid_i && !is_array_q),
       .data_i         (x_data_i[8*LanesOut-1:0]),
       .room_i         (room),
       .tail_idle_i    (tail_idle),
