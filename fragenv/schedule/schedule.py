@@ -16,7 +16,7 @@ from fragenv.graph.dataflow import DataflowGraph
 from fragenv.hardware.chip import Chip, chip_from_dict
 from fragenv.schedule.lower import lower
 from fragenv.schedule.problem import Problem
-from fragenv.schedule.program import Program
+from fragenv.schedule.program import Program, working_bytes
 from fragenv.schedule.state import State
 from fragenv.serialize import read_json, write_json
 
@@ -231,20 +231,7 @@ def _fragments(problem: Problem) -> list[dict[str, Any]]:
 
 def _tasks(problem: Problem, program: Program) -> list[dict[str, Any]]:
     rows = []
-    loaded: set[tuple[int, int]] = set()
-    for task in program.tasks:
-        rings = {
-            tensor: ring
-            for i, tensor in enumerate(task.choice.sources)
-            if (ring := task.ring_read(i)) is not None
-        }
-        made = [task.ring_written] if task.ring_written is not None else []
-        # a ring that is loaded belongs to the first layer that reads it
-        inner = {t.choice.output for t in program.tasks if t.group == task.group}
-        for tensor, ring in rings.items():
-            if tensor not in inner and (task.group, tensor) not in loaded:
-                loaded.add((task.group, tensor))
-                made.append(ring)
+    for task, size in zip(program.tasks, working_bytes(program), strict=True):
         rows.append(
             {
                 "operators": [problem.operators[n].name for n in task.choice.operators],
@@ -261,12 +248,12 @@ def _tasks(problem: Problem, program: Program) -> list[dict[str, Any]]:
                 ],
                 "rings": {
                     problem.tensors[t]: {"rows": r.rows, "frame_rows": r.frame_rows}
-                    for t, r in rings.items()
+                    for t, r in task.rings.items()
                 },
                 "output": problem.tensors[task.choice.output],
                 "keep_output": task.keeps_output,
                 "passes_output": task.ring_written is not None,
-                "working_bytes": task.plan.tiling.sram_bytes + sum(r.bytes for r in made),
+                "working_bytes": size,
                 "tiling": asdict(task.plan.tiling),
                 "first_cycle": task.first_cycle,
             }

@@ -10,6 +10,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
 from fragenv.hardware.chip import Area
+from fragenv.schedule.objective import period_cycles
 from fragenv.schedule.placement import Placed, place_task
 from fragenv.schedule.problem import MAX_SLOTS
 from fragenv.schedule.state import (
@@ -51,6 +52,7 @@ def apply(problem: Problem, state: State, action: int) -> State:
     if not new.tasks_left:
         _swap_back(problem, new)
         new.finished = True
+        new.period_cycles = period_cycles(problem, new)
     return new
 
 
@@ -130,6 +132,8 @@ def _spill(problem: Problem, state: State, tensor: int) -> None:
     state.kept_bytes -= size
     state.sram_releases.append((max(end, state.last_read[tensor]), size))
     state.dram_write_bytes += size
+    state.dma_cycles += duration
+    state.busiest_cycles = max(state.busiest_cycles, state.dma_cycles)
     state.latency_cycles = max(state.latency_cycles, end)
     state.history = (SpillRecord(tensor, start, end), state.history)
 
@@ -139,7 +143,7 @@ def _run(problem: Problem, state: State, choice: Choice) -> None:
     kept = sum(problem.tensor_bytes[t] for t in choice.outputs) if choice.keep else 0
     _make_room(problem, state, choice, kept)
     on_chip = _on_chip(state, choice)
-    room = problem.chip.buffer_bytes - state.kept_bytes - kept
+    room = problem.buffer_bytes - state.kept_bytes - kept
     plan = problem.plan(choice, on_chip, room)
     assert plan is not None
     slot = state.slots[index]
@@ -151,15 +155,20 @@ def _run(problem: Problem, state: State, choice: Choice) -> None:
             plan, room_at, placed = deeper, later, found
     state.dma = placed.dma
     slots = list(state.slots)
-    timelines = list(slot.timelines)
-    for part, timeline in zip(choice.circuits, placed.units, strict=True):
-        timelines[part] = timeline
-    slots[index] = slot._replace(timelines=tuple(timelines), last_use=state.decisions)
+    timelines, run_cycles = list(slot.timelines), list(slot.run_cycles)
+    for unit, part in enumerate(choice.circuits):
+        timelines[part] = placed.units[unit]
+        run_cycles[part] += plan.unit_cycles[unit]
+    slots[index] = slot._replace(
+        timelines=tuple(timelines), last_use=state.decisions, run_cycles=tuple(run_cycles)
+    )
     state.slots = tuple(slots)
     state.sram_releases.append((placed.end, plan.tiling.sram_bytes))
     state.dram_read_bytes += plan.dram_read_bytes
     state.weight_read_bytes += plan.weight_read_bytes
     state.dram_write_bytes += plan.dram_write_bytes
+    state.dma_cycles += plan.transfer_cycles
+    state.busiest_cycles = max(state.busiest_cycles, state.dma_cycles, *run_cycles)
     state.latency_cycles = max(state.latency_cycles, placed.end)
     record = TaskRecord(
         choice,
@@ -191,7 +200,7 @@ def _placed(
         state.sram_releases,
         state.kept_bytes,
         plan.tiling.sram_bytes + kept,
-        problem.chip.buffer_bytes,
+        problem.buffer_bytes,
     )
     placed = place_task(
         plan,
@@ -232,7 +241,7 @@ def _make_room(problem: Problem, state: State, choice: Choice, kept: int) -> Non
     """Spill kept tensors until some tiling of the task fits: least recently made first, the task's
     own inputs last."""
     while True:
-        room = problem.chip.buffer_bytes - state.kept_bytes - kept
+        room = problem.buffer_bytes - state.kept_bytes - kept
         on_chip = _on_chip(state, choice)
         if room > 0 and problem.plan(choice, on_chip, room) is not None:
             return
@@ -277,7 +286,8 @@ def _occupy(
     """A fragment's circuits take their area and a slot."""
     state.area_held = state.area_held + problem.areas[fragment]
     free = (Timeline(),) * len(bound_at)
-    slot = Slot(fragment, bound_at, free, state.decisions, state.bind_count)
+    idle = (0,) * len(bound_at)
+    slot = Slot(fragment, bound_at, free, state.decisions, state.bind_count, idle)
     state.slots = (*state.slots[:index], slot, *state.slots[index + 1 :])
     state.bind_count += len(bound_at)
 
@@ -299,6 +309,8 @@ def _configure(problem: Problem, state: State, fragment: int, index: int) -> tup
         starts.append(start)
         ends.append(start + duration)
     state.config_bytes += problem.config_bytes[fragment]
+    state.config_cycles += problem.bind_cycles[fragment]
+    state.busiest_cycles = max(state.busiest_cycles, state.config_cycles)
     # area of evicted fragments that still run is not free for this one
     left = total - (state.area_held + area)
     for time, given, _ in state.area_releases:
