@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from fragenv.schedule.problem import Problem
     from fragenv.schedule.state import State
 
-#: jobs that may be under way at once where the objective is throughput; each has its own part of
-#: the tensor buffer and its own tensors in DRAM
+#: jobs that may be under way at once where the objective is throughput; each has its own
+#: tensors in DRAM, the host's inputs and outputs among them
 JOBS_IN_FLIGHT = 2
 
 
@@ -42,8 +42,8 @@ def objective_of(name: str) -> Objective:
 
 
 def objective_cycles(problem: Problem, state: State) -> int:
-    """The cycles that the objective counts: the latency so far, or, where it is throughput, those of
-    the busiest unit so far and of a finished state the period. They never decrease."""
+    """The cycles that the objective counts: the latency so far, or, where it is throughput, those
+    of the busiest unit so far and of a finished state the period. They never decrease."""
     if problem.objective is Objective.LATENCY:
         return state.latency_cycles
     return state.period_cycles if state.finished else state.busiest_cycles

@@ -177,7 +177,7 @@ class Offers:
             kept = choice.outputs if keep else ()
             if any(t in problem.required or not problem.readers[t] for t in kept):
                 continue
-            room = problem.buffer_bytes - sum(problem.tensor_bytes[t] for t in kept)
+            room = problem.chip.buffer_bytes - sum(problem.tensor_bytes[t] for t in kept)
             variant = replace(
                 choice,
                 keep=keep,
@@ -218,7 +218,7 @@ class Offers:
             )
         raise InfeasibleError(
             Violation(
-                "tensor buffer too small", where, min(least), problem.buffer_bytes, "bytes"
+                "tensor buffer too small", where, min(least), problem.chip.buffer_bytes, "bytes"
             ),
             "choose a chip with more on-chip SRAM",
         )

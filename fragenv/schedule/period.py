@@ -13,11 +13,11 @@ the steady state that was found. The best is kept, jobs one after the other bein
 
 What jobs share beside the units:
 
-* The tensor buffer. Each job under way has its own part of it, as large as the plan's: a job
-  begins when the last one that used its part is over. Within a job, a task begins when those are over
-  whose room the plan gives it, whatever the order.
-* The region. What is swapped belongs to one job at a time: the first BIND, or RUN on a fragment that
-  is evicted in every job, comes after the last one of the job before.
+* The tensor buffer: groups of tasks wait until others of any job have given enough of it back
+  (``rooms``). A guess pauses the job where it would not fit beside its neighbours.
+* Jobs: one begins when all but ``jobs_in_flight`` - 1 of those before are over.
+* The region: what is swapped belongs to one job at a time. The first BIND, or RUN on a fragment
+  that does not stay bound, comes after the last one of the job before.
 * Tensors in DRAM are no event: each job under way has its own.
 """
 
@@ -29,8 +29,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fragenv.schedule.cycle_ratio import Arcs, Ints, least_period
+from fragenv.schedule.pauses import Uses, pauses
 from fragenv.schedule.program import CONFIG_PORT, CommandKind, Program, fragment_unit
-from fragenv.schedule.rooms import rooms
+from fragenv.schedule.rooms import Links, Rooms, joined
 from fragenv.schedule.simulate import simulate
 from fragenv.schedule.steps import TaskPlan
 
@@ -48,104 +49,166 @@ class Steady(NamedTuple):
 
     period_cycles: int
     starts: tuple[int, ...]
+    #: the order that it has: events, the commands first, with what they come after in which job
+    order: Links
+    #: of the events; 0 of those that are no commands
+    cycles: Ints
 
 
 def steady_state(problem: Problem, program: Program) -> Steady:
     """The steady state of a program, its latency as the period at worst."""
     timing = simulate(program)
-    best = Steady(timing.latency_cycles, timing.starts)
     events = _Events(problem, program, timing.starts)
+    best = events.repeat(events.planned, timing.latency_cycles, timing.latency_cycles)
+    assert best is not None, "jobs one after the other wait for each other"
     enough = int(events.busiest * (1 + CLOSE))
     starts = events.planned
     for _ in range(ROUNDS):
         longest, better = best.period_cycles, None
         for number in range(GUESSES):
             if best.period_cycles <= enough:
-                return best
+                break
             guess = round(events.busiest * (longest / events.busiest) ** (number / GUESSES))
-            found = events.repeat(starts, guess, best.period_cycles - 1)
-            if found is not None:
-                period, better = found
-                best = Steady(period, tuple(better[: len(program.commands)].tolist()))
+            better = events.repeat(starts, guess, best.period_cycles - 1) or better
+            best = better or best
         if better is None:
             break
-        starts = better
-    return best
+        starts = better.starts
+    found = best.starts[: len(program.commands)]
+    return Steady(
+        best.period_cycles,
+        tuple((found - found.min()).tolist()),
+        best.order,
+        events.cycles,
+    )
+
+
+class _Found(NamedTuple):
+    """A period, the starts of all events, and their order."""
+
+    period_cycles: int
+    starts: Ints
+    order: Links
 
 
 class _Events:
-    """The events of a job: its commands, then the one that takes each group's room, then the end of
-    the job and the end of its swaps."""
+    """The events of a job: its commands, then the ones that take each group's room, then the end
+    of the job and the end of its swaps."""
 
     def __init__(self, problem: Problem, program: Program, starts: tuple[int, ...]) -> None:
         commands = program.commands
-        self.units: dict[str, list[int]] = defaultdict(list)
+        units: dict[str, list[int]] = defaultdict(list)
         for command in commands:
-            self.units[command.unit].append(command.id)
-        taken = rooms(problem, program, starts)
-        first = len(commands)
-        self.count = first + len(taken) + 2
-        job_end, swap_end = self.count - 2, self.count - 1
+            units[command.unit].append(command.id)
+        self.rooms = Rooms(problem, program)
+        self.commands = len(commands)
+        self.count = self.commands + self.rooms.count + 2
+        ends = self.count - 2, self.count - 1
         self.cycles = np.zeros(self.count, dtype=np.int64)
-        self.cycles[:first] = [c.cycles for c in commands]
-        self.planned = np.array([*starts, *(room.start for room in taken), 0, 0], dtype=np.int64)
-        self.planned[job_end:] = int((self.planned + self.cycles).max())
-        #: (event, event that comes when it is over, jobs between them)
-        self.links = [(wait, c.id, 0) for c in commands for wait in c.waits]
-        for number, room in enumerate(taken, first):
-            self.links += [(command, number, 0) for command in room.after]
-            self.links += [(number, command, 0) for command in room.before]
-        moving = [unit for unit in self.units if unit != CONFIG_PORT]
-        self._turns(moving, job_end, problem.objective.jobs_in_flight)
-        swapped = _swapped_units(program, self.units)
-        self._turns(swapped, swap_end, 1)
+        self.cycles[: self.commands] = [c.cycles for c in commands]
+        self.planned = np.zeros(self.count, dtype=np.int64)
+        self.planned[: self.commands] = starts
+        self.planned[list(ends)] = int((self.planned + self.cycles).max())
+        links = [(wait, c.id, 0) for c in commands for wait in c.waits]
+        for room, firsts in enumerate(self.rooms.firsts, self.commands):
+            links += [(room, command, 0) for command in firsts]
+            self.planned[room] = min(starts[i] for i in firsts)
+        swapped = _swapped_units(program, units)
+        for moving, end, jobs in (
+            ([u for u in units if u != CONFIG_PORT], ends[0], problem.objective.jobs_in_flight),
+            (swapped, ends[1], 1),
+        ):
+            # the first commands of a job come after the last ones of the job ``jobs`` before
+            links += [(units[u][-1], end, 0) for u in moving]
+            links += [(end, units[u][0], jobs) for u in moving]
+        self.links = Links(*np.array(links, dtype=np.int64).T)
         #: periods begin here, so that the swaps of a job lie in one period
-        self.origin = min((starts[self.units[unit][0]] for unit in swapped), default=0)
-        self.orders = [np.array(unit) for unit in self.units.values()]
+        self.origin = min((starts[units[u][0]] for u in swapped), default=0)
         self.leaders = _leaders(program, self.count)
-        self.busiest = max(int(self.cycles[order].sum()) for order in self.orders)
+        #: the number of each command's unit; each other event is a unit of its own
+        numbers = {unit: i for i, unit in enumerate(units)}
+        own = len(units) + np.arange(self.count - self.commands)
+        self.units = np.concatenate([[numbers[c.unit] for c in commands], own])
+        runs = [c for c in commands if c.kind is CommandKind.RUN and self.leaders[c.id] == c.id]
+        circuits = {unit: 1 + i for i, unit in enumerate(dict.fromkeys(c.unit for c in runs))}
+        #: RUNs, or the first of those that are held together; whether they are; their resources
+        self.runs = np.array([c.id for c in runs])
+        self.held = np.isin(self.runs, self.leaders[self.leaders != np.arange(self.count)])
+        self.circuits = np.array([circuits[c.unit] for c in runs])
+        self.capacities = np.full(1 + len(circuits), problem.objective.jobs_in_flight)
+        self.capacities[0] = problem.chip.buffer_bytes
+        busy = np.bincount(self.units, weights=self.cycles)
+        self.busiest = int(busy.max())
         #: events without cycles come before the commands that start at the same time
         self.rank = np.arange(self.count)
-        self.rank[first:] -= self.count
+        self.rank[self.commands :] -= self.count
 
-    def _turns(self, units: list[str], end: int, jobs: int) -> None:
-        """Commands of ``units`` come after all those of the job ``jobs`` before."""
-        for unit in units:
-            self.links += [(self.units[unit][-1], end, 0), (end, self.units[unit][0], jobs)]
-
-    def repeat(self, starts: Ints, guess: int, limit: int) -> tuple[int, Ints] | None:
+    def repeat(self, starts: Ints, guess: int, limit: int) -> _Found | None:
         """The least period, at most ``limit``, of the order that comes of wrapping a job that
-        starts at ``starts`` around the period ``guess``, and the starts in it; None for none."""
-        lead = starts[self.leaders] - self.origin
+        starts at ``starts`` around the period ``guess``; None for none."""
+        starts = starts - self.origin
+        if guess < (starts + self.cycles).max() - starts.min():
+            paused = pauses(self._uses(starts), self.capacities, guess)
+            if paused is None:
+                return None
+            times, added = paused
+            starts = starts + added[np.searchsorted(times, starts, side="right") - 1]
+        turns = starts[self.leaders]
         # event i of job n belongs to period n + number[i]
-        number, phase = np.divmod(lead, guess)
-        arcs = np.array(self.links, dtype=np.int64).T
-        sources, targets, jobs = arcs
-        parts = [(sources, targets, jobs + number[targets] - number[sources])]
-        for order in self.orders:
-            turn = order[np.lexsort((self.rank[order], starts[order], phase[order]))]
-            apart = np.zeros(len(turn), dtype=np.int64)
-            apart[-1] = 1
-            parts.append((turn, np.roll(turn, -1), apart))
-        sources, targets, tokens = (np.concatenate(column) for column in zip(*parts, strict=True))
-        place = np.empty(self.count, dtype=np.int64)
-        place[np.lexsort((self.rank, starts, phase))] = np.arange(self.count)
-        by_place = np.argsort(place[sources], kind="stable")
-        found = least_period(
-            self.count,
-            Arcs(
-                sources[by_place],
-                targets[by_place],
-                self.cycles[sources[by_place]],
-                tokens[by_place],
-            ),
-            self.busiest,
-            limit,
+        number, phase = np.divmod(turns, guess)
+        place = np.lexsort((self.rank, starts, phase))
+        by_unit = place[np.argsort(self.units[place], kind="stable")]
+        rooms = self.rooms.waits(
+            starts[self.commands : -2],
+            turns,
+            starts + self.cycles,
+            self.units[: self.commands],
+            guess,
         )
+        order = joined(
+            self.links,
+            rooms._replace(targets=rooms.targets + self.commands),
+            _turns(by_unit, self.units, number),
+        )
+        # most events come after what they wait for when the arcs are followed one by one
+        position = np.empty(self.count, dtype=np.int64)
+        position[place] = np.arange(self.count)
+        sources, targets, jobs = (x[np.argsort(position[order.sources])] for x in order)
+        tokens = jobs + number[targets] - number[sources]
+        arcs = Arcs(sources, targets, self.cycles[sources], tokens)
+        found = least_period(self.count, arcs, self.busiest, limit)
         if found is None:
             return None
-        period, times = found
-        return period, times + number * period
+        period, offsets = found
+        return _Found(period, offsets + number * period, order)
+
+    def _uses(self, starts: Ints) -> Uses:
+        """What a job takes: room in the buffer, resource 0, and its circuits; a task that leaves
+        sums in the accumulators takes all of its circuit from its first RUN to its last."""
+        ends = starts + self.cycles
+        rooms, runs = self.rooms, self.runs
+        share = np.where(self.held, self.capacities[-1], 1)
+        last = ends.copy()
+        np.maximum.at(last, self.leaders[runs], ends[runs])
+        return Uses(
+            np.concatenate([starts[self.commands : -2][rooms.owners], starts[runs]]),
+            np.concatenate([rooms.ends(ends), last[runs]]),
+            np.concatenate([np.zeros(len(rooms.owners), dtype=np.int64), self.circuits]),
+            np.concatenate([rooms.sizes, share]),
+        )
+
+
+def _turns(order: Ints, units: Ints, number: Ints) -> Links:
+    """The events of each unit, one after the other, and again in the next period. ``order``: unit
+    by unit, as they come within a period."""
+    unit = units[order]
+    first = np.flatnonzero(np.diff(unit, prepend=-1))
+    last = np.append(first[1:], len(order)) - 1
+    following = np.roll(order, -1)
+    following[last] = order[first]
+    periods = np.zeros(len(order), dtype=np.int64)
+    periods[last] = 1
+    return Links(order, following, periods - number[following] + number[order])
 
 
 def _swapped_units(program: Program, units: dict[str, list[int]]) -> list[str]:

@@ -74,8 +74,8 @@ class Problem:
         check_chip(graph)
         self.graph, self.chip, self.batch, self.max_depth = graph, load_chip(chip), batch, max_depth
         self.objective = objective_of(objective)
-        #: what a job may take of the tensor buffer: an equal part for each job that is under way
-        self.buffer_bytes = self.chip.buffer_bytes // self.objective.jobs_in_flight
+        #: an equal part of the buffer for each job under way
+        self.job_bytes = self.chip.buffer_bytes // self.objective.jobs_in_flight
         self.port = Port(self.chip.dram_bytes_per_cycle, self.chip.dram_latency_cycles)
         self.operators: tuple[Operator, ...] = tuple(
             op for op in graph.chip_operators if op.kind is not OpKind.CONCAT
@@ -277,8 +277,7 @@ class Problem:
         """The default cost: the objective's cycles and traffic, each over its lower bound, added.
         It never decreases from a state to the next."""
         return (
-            self.cycles(state) / self.bound_cycles
-            + state.traffic_bytes / self.bound.traffic_bytes
+            self.cycles(state) / self.bound_cycles + state.traffic_bytes / self.bound.traffic_bytes
         )
 
     def cycles(self, state: State) -> int:

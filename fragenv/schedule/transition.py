@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: a task that moves at most this many times its bytes leaves room for another job
+MORE_BYTES = 1.02
+
 
 def apply(problem: Problem, state: State, action: int) -> State:
     """The state after ``action`` (see ``Problem.apply``)."""
@@ -143,14 +146,15 @@ def _run(problem: Problem, state: State, choice: Choice) -> None:
     kept = sum(problem.tensor_bytes[t] for t in choice.outputs) if choice.keep else 0
     _make_room(problem, state, choice, kept)
     on_chip = _on_chip(state, choice)
-    room = problem.buffer_bytes - state.kept_bytes - kept
+    capacity = _capacity(problem, state, choice, kept, on_chip)
+    room = capacity - state.kept_bytes - kept
     plan = problem.plan(choice, on_chip, room)
     assert plan is not None
     slot = state.slots[index]
     assert slot is not None
-    room_at, placed = _placed(problem, state, choice, plan, slot, kept)
+    room_at, placed = _placed(problem, state, choice, plan, slot, kept, capacity)
     for deeper in problem.deeper_plans(choice, plan, room):
-        later, found = _placed(problem, state, choice, deeper, slot, kept)
+        later, found = _placed(problem, state, choice, deeper, slot, kept, capacity)
         if found.end < placed.end:
             plan, room_at, placed = deeper, later, found
     state.dma = placed.dma
@@ -187,6 +191,21 @@ def _run(problem: Problem, state: State, choice: Choice) -> None:
     state.kept_bytes += kept
 
 
+def _capacity(problem: Problem, state: State, choice: Choice, kept: int, on_chip: int) -> int:
+    """What a job should take of the buffer while a task runs: an equal part for each job under way,
+    all of it where the task does not fit into that or moves more bytes then."""
+    whole, part = problem.chip.buffer_bytes, problem.job_bytes
+    if part < whole:
+        taken = state.kept_bytes + kept
+        plan = problem.plan(choice, on_chip, part - taken) if taken < part else None
+        best = problem.plan(choice, on_chip, whole - taken)
+        if plan is not None and best is not None:
+            moved = plan.dram_read_bytes + plan.dram_write_bytes
+            if moved <= MORE_BYTES * (best.dram_read_bytes + best.dram_write_bytes):
+                return part
+    return whole
+
+
 def _placed(
     problem: Problem,
     state: State,
@@ -194,13 +213,15 @@ def _placed(
     plan: TaskPlan | FusedPlan,
     slot: Slot,
     kept: int,
+    capacity: int,
 ) -> tuple[int, Placed]:
-    """From when on the buffer has room for a plan and ``kept`` bytes, and where its commands go."""
+    """From when on the buffer has room for a plan and ``kept`` bytes, and where its commands go.
+    ``capacity``: what the job may take of the buffer."""
     room_at = free_from(
         state.sram_releases,
         state.kept_bytes,
         plan.tiling.sram_bytes + kept,
-        problem.buffer_bytes,
+        capacity,
     )
     placed = place_task(
         plan,
@@ -241,7 +262,7 @@ def _make_room(problem: Problem, state: State, choice: Choice, kept: int) -> Non
     """Spill kept tensors until some tiling of the task fits: least recently made first, the task's
     own inputs last."""
     while True:
-        room = problem.buffer_bytes - state.kept_bytes - kept
+        room = problem.chip.buffer_bytes - state.kept_bytes - kept
         on_chip = _on_chip(state, choice)
         if room > 0 and problem.plan(choice, on_chip, room) is not None:
             return
