@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fragenv.schedule.check_rings import RingCheck
+
 if TYPE_CHECKING:
     from fragenv.schedule.check import _Checker
 
@@ -32,13 +34,13 @@ def check_steady(checker: _Checker) -> int:
     if span > longest:
         checker.broken("too many jobs at once", "a job", span, longest, "cycles")
     _check_region(checker, period, starts, ends)
-    planned = checker.starts, checker.ends
-    checker.starts, checker.ends = starts, ends
+    planned = checker.starts, checker.ends, checker.rings
+    checker.starts, checker.ends, checker.rings = starts, ends, RingCheck(checker)
     by_task = checker.by_task()
     for task in range(len(checker.tasks)):
         checker.check_task(task, by_task[task])
     checker.check_buffer(by_task, tuple(n * period for n in range(2 * data["jobs_in_flight"] + 1)))
-    checker.starts, checker.ends = planned
+    checker.starts, checker.ends, checker.rings = planned
     return period
 
 
