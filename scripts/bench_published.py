@@ -137,7 +137,7 @@ def eyeriss_report() -> list[str]:
         "## Eyeriss, JSSC 2017: DRAM bytes of AlexNet's convolutions, batch 4, 16 bits",
         "",
         "MB; each layer alone, from DRAM to DRAM. Ours: the fewest bytes by any of our tilings on",
-        "any array of 168 multipliers, with a tensor buffer of the size of Eyeriss's global buffer,",
+        "arrays of 168 multipliers, with a tensor buffer of the size of Eyeriss's global buffer,",
         "of all its on-chip memory, and of four times the buffer.",
         "",
         f"| layer | Eyeriss | least possible | {' | '.join(f'ours, {n}' for n in paper.BUFFERS)} |",
@@ -158,7 +158,7 @@ def eyeriss_report() -> list[str]:
         "stay in the elements' scratch pads, 75 KB together, while rows of all four frames meet",
         "them, and sums of many channels wait in the buffer. Ours finishes the sums of an output",
         "channel for the rows of a chunk before the next channel begins: weights come again for",
-        "every chunk, or inputs for every tile of weights, until one of them fits the buffer whole.",
+        "every chunk, or inputs for every tile of weights, until one of them fits the buffer.",
     ]
     return lines
 
@@ -192,12 +192,12 @@ def fpgaconvnet_report(rows: Sequence[Row]) -> list[str]:
         "* Words: theirs 16 bits, ours 8. Weights of the fully connected layers take 9.16 ms of",
         "  the AlexNet roofline at 16 bits, 4.58 ms at 8: there ours can be below 1.",
         "* Multipliers: their roofline has all 900 in the arrays, busy in every cycle. Ours leaves",
-        "  some to requantisation; the array that runs ResNet-18 has 22 x 32 of them, and its first",
-        "  convolution uses 3 of 22 lanes, 6.1 of 19.3 ms. That is why it misses the limit.",
+        "  some to requantisation; the array that runs ResNet-18 has 22 x 32 of them, and its",
+        "  first convolution uses 3 of 22 lanes, 6.1 of 19.3 ms. That is why it misses the limit.",
         "* Swaps: theirs reconfigures the whole chip, 82.55 ms, between partitions; fpgaConvNet",
         "  counts one per partition, SAMO one fewer. Ours swaps nothing in these schedules.",
         "* Clock: 200 MHz for all three, which none of these figures proves.",
-        "* Throughput is of overlapping jobs (docs/rewards.md); theirs is the batch over its latency.",
+        "* Throughput is of overlapping jobs (docs/rewards.md), theirs a batch over its latency.",
     ]
 
 

@@ -1,8 +1,7 @@
-"""Published figures: Zhang et al.'s unrolling, Eyeriss's layers, and the command that prints them."""
+"""Published figures: Zhang et al.'s unrolling, Eyeriss's layers, and the page that has them."""
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -68,15 +67,9 @@ def test_row__compares_times() -> None:
     assert slow.verdict == "over 1 s"
 
 
-def test_command__writes_the_page(tmp_path: Path) -> None:
+def test_command__writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "published.md"
-    script = str(SCRIPTS / "bench_published.py")
-    done = subprocess.run(
-        [sys.executable, script, "--no-schedules", "--output", str(page)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    bench_published.main(page, schedules=False)
     text = page.read_text("utf-8")
-    assert "<64, 7>" in text and "366,025" in text and text.strip() in done.stdout
+    assert "<64, 7>" in text and "366,025" in text and "| total | 15.40 | 13.05 |" in text
+    assert text.strip() in capsys.readouterr().out
