@@ -17,6 +17,7 @@ from fragenv.errors import FragenvError
 from fragenv.report.graph_picture import graph_figure
 from fragenv.report.timeline import timeline_figure
 from fragenv.schedule.lower import lower
+from fragenv.schedule.objective import Objective
 from fragenv.schedule.problem import Problem
 from fragenv.schedule.schedule import Schedule, save_schedule
 from fragenv.serialize import FileError, write_bytes, write_json
@@ -92,11 +93,13 @@ def write_run(
             "chip": problem.chip.name,
             "batch": problem.batch,
             "max_depth": problem.max_depth,
+            "objective": problem.objective.value,
             "seed": seed,
             "command": command,
             "best": best,
             "lower_bound": {
                 "latency_cycles": problem.bound.latency_cycles,
+                "period_cycles": problem.bound.period_cycles,
                 "traffic_bytes": problem.bound.traffic_bytes,
             },
             "schedulers": {name: _row(problem, entry) for name, entry in entries.items()},
@@ -136,6 +139,8 @@ def _row(problem: Problem, entry: Entry) -> dict[str, Any]:
     return {
         "latency_cycles": state.latency_cycles,
         "latency_ms": problem.chip.milliseconds(state.latency_cycles),
+        "period_cycles": state.period_cycles,
+        "frames_per_second": round(problem.frames_per_second(state), 3),
         "dram_read_bytes": state.dram_read_bytes,
         "dram_write_bytes": state.dram_write_bytes,
         "config_bytes": state.config_bytes,
@@ -152,6 +157,7 @@ def _write_comparison(
 ) -> None:
     rows = {name: _row(problem, entry) for name, entry in entries.items()}
     bound = problem.bound
+    counted = "period" if problem.objective is Objective.THROUGHPUT else "latency"
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     columns = list(next(iter(rows.values())))
@@ -159,13 +165,13 @@ def _write_comparison(
     lines = [
         f"# {problem.graph.name} on {problem.chip.name}, batch {problem.batch}",
         "",
-        f"Made by `{command}`. Lower bounds: {bound.latency_cycles:,} cycles, "
-        f"{bound.traffic_bytes:,} bytes.",
-        "Cost: latency and traffic over their bounds, added; it is minus the default return.",
+        f"Made by `{command}`. Lower bounds: latency {bound.latency_cycles:,} cycles, period of "
+        f"overlapping jobs {bound.period_cycles:,} cycles, {bound.traffic_bytes:,} bytes.",
+        f"Cost: {counted} and traffic over their bounds, added; it is minus the default return.",
         "",
-        "| scheduler | cost | latency, cycles | over bound | ms | traffic, bytes | over bound "
-        "| swaps, bytes | apply calls | seconds | training, s |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| scheduler | cost | latency, cycles | over bound | ms | period, cycles | frames/s "
+        "| traffic, bytes | over bound | swaps, bytes | apply calls | seconds | training, s |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, row in sorted(rows.items(), key=lambda item: -item[1]["return"]):
         traffic = row["dram_read_bytes"] + row["dram_write_bytes"] + row["config_bytes"]
@@ -173,7 +179,9 @@ def _write_comparison(
         writer.writerow([name, *row.values(), *over])
         lines.append(
             f"| {name} | {-row['return']:.3f} | {row['latency_cycles']:,} | {over[0]:.3f} "
-            f"| {row['latency_ms']:.3f} | {traffic:,} | {over[1]:.3f} | {row['config_bytes']:,} "
+            f"| {row['latency_ms']:.3f} | {row['period_cycles']:,} "
+            f"| {row['frames_per_second']:.4g} | {traffic:,} | {over[1]:.3f} "
+            f"| {row['config_bytes']:,} "
             f"| {row['apply_calls']:,} | {row['wall_s']:.2f} | {row['training_s']:.0f} |"
         )
     write_bytes(folder / "comparison.csv", text.getvalue().encode("utf-8"))

@@ -50,7 +50,13 @@ def main(
 def _replay(path: Path) -> tuple[Problem, Program]:
     """The problem of a schedule file and its program, once the file is checked."""
     found = load_schedule(path)
-    problem = Problem(load_graph(found.model), found.chip, found.batch, found.max_depth)
+    problem = Problem(
+        load_graph(found.model),
+        found.chip,
+        found.batch,
+        found.max_depth,
+        objective=found.objective,
+    )
     return problem, trusted_program(path, found, problem)
 
 

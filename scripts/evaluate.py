@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from options import MaxDepth
+from options import MaxDepth, ObjectiveOption
 from rich.console import Console
 
 warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
@@ -21,6 +21,7 @@ from agents.scheduler import Budget  # noqa: E402
 from fragenv.env.problems import shared_problem  # noqa: E402
 from fragenv.env.registry import MODEL_ENVIRONMENT, lookup  # noqa: E402
 from fragenv.errors import FragenvError  # noqa: E402
+from fragenv.schedule.objective import Objective  # noqa: E402
 
 console = Console()
 
@@ -32,6 +33,7 @@ def main(
     chip: Annotated[str | None, typer.Option(help="Chip preset or path of a TOML file.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Frames per job.")] = None,
     max_depth: MaxDepth = 1,
+    objective: ObjectiveOption = Objective.LATENCY,
     budget: Annotated[int, typer.Option(min=1, help="apply calls of each scheduler.")] = 2_000,
     samples: Annotated[
         int | None, typer.Option(min=0, help="Sampled rollouts; default: as the budget allows.")
@@ -46,7 +48,7 @@ def main(
     try:
         if env is None and model is None:
             raise FragenvError("say what to schedule: --env ID or --model FILE.onnx")
-        name, kwargs = lookup(env or MODEL_ENVIRONMENT, model, chip, batch, max_depth)
+        name, kwargs = lookup(env or MODEL_ENVIRONMENT, model, chip, batch, max_depth, objective)
         network, config = load_agent(agent)
         problem = shared_problem(**kwargs)
         stem = Path(name).stem

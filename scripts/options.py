@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from fragenv.schedule.objective import Objective
 from fragenv.schedule.problem import MAX_DEPTH
 
 MaxDepth = Annotated[
@@ -14,5 +15,14 @@ MaxDepth = Annotated[
         min=1,
         max=MAX_DEPTH,
         help="Multiply-accumulate operators on a task's critical path; above 1 layers are fused.",
+    ),
+]
+
+ObjectiveOption = Annotated[
+    Objective,
+    typer.Option(
+        "--objective",
+        help="latency: one job soon. throughput: frames per second of jobs that overlap, two under "
+        "way at once; the cost then counts the cycles from one job to the next.",
     ),
 ]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from options import MaxDepth
+from options import MaxDepth, ObjectiveOption
 from rich.console import Console
 from rich.progress import Progress
 
@@ -36,8 +36,10 @@ from agents.ppo.train import (  # noqa: E402
 from agents.scheduler import Budget  # noqa: E402
 from fragenv.env.env import FragmentEnv  # noqa: E402
 from fragenv.env.registry import lookup  # noqa: E402
+from fragenv.env.reward import DEFAULT_REWARD, REWARDS  # noqa: E402
 from fragenv.errors import FragenvError  # noqa: E402
 from fragenv.report.training_plot import training_figure  # noqa: E402
+from fragenv.schedule.objective import Objective  # noqa: E402
 
 console = Console()
 
@@ -54,9 +56,10 @@ def main(
         str | None, typer.Option(help="ONNX file or zoo name, for ModelChip-v0.")
     ] = None,
     max_depth: MaxDepth = 1,
+    objective: ObjectiveOption = Objective.LATENCY,
     reward: Annotated[
-        str, typer.Option(help="latency+traffic, latency, energy, or package.module:name.")
-    ] = "latency+traffic",
+        str, typer.Option(help=f"{', '.join(REWARDS)}, or package.module:name.")
+    ] = DEFAULT_REWARD,
     timesteps: Annotated[int, typer.Option(min=1, help="Environment steps of training.")] = 60_000,
     budget: Annotated[int, typer.Option(min=1, help="apply calls of each scheduler.")] = 20_000,
     seed: Annotated[int, typer.Option(help="Seed of training and schedulers.")] = 0,
@@ -85,7 +88,7 @@ def main(
             raise FragenvError("give --output or --resume, not both")
         if weights is not None and not weights.is_file():
             raise FragenvError(f"no file '{weights}' for --weights")
-        name, kwargs = lookup(env, model, chip, batch, max_depth)
+        name, kwargs = lookup(env, model, chip, batch, max_depth, objective)
         probe = FragmentEnv(**kwargs, reward=reward)
         if resume is not None:
             read_training(resume, identity(probe, env))

@@ -62,15 +62,16 @@ class Estimator:
         left = self.all_macs - macs
         traffic = state.traffic_bytes + self.all_weight_bytes - weights
         later = left / chip.multipliers
+        cycles = problem.cycles(state)
         hopeful = max(
-            state.latency_cycles,
+            cycles,
             (occupied + left) / chip.multipliers,
             traffic / chip.dram_bytes_per_cycle,
         )
         rest = traffic / bound.traffic_bytes
         return Candidate(
-            (state.latency_cycles + later) / bound.latency_cycles + rest,
-            hopeful / bound.latency_cycles + rest,
+            (cycles + later) / problem.bound_cycles + rest,
+            hopeful / problem.bound_cycles + rest,
             macs,
             weights,
             occupied,

@@ -83,7 +83,7 @@ class _Estimates:
             covered.update(best.operators)
             moved += best.moved
         cycles = max(*load.values(), moved / problem.chip.dram_bytes_per_cycle)
-        return cycles / problem.bound.latency_cycles + moved / problem.bound.traffic_bytes
+        return cycles / problem.bound_cycles + moved / problem.bound.traffic_bytes
 
 
 def try_sets(meter: Meter, calls: int) -> list[tuple[frozenset[int], Partial]]:

@@ -92,6 +92,7 @@ def identity(env: FragmentEnv, trained_on: str) -> dict[str, Any]:
         "chip": problem.chip.name,
         "batch": problem.batch,
         "max_depth": problem.max_depth,
+        "objective": problem.objective.value,
         "reward": env._reward.name,
     }
 
@@ -221,7 +222,7 @@ class _Recorder(BaseCallback):
         self.history.steps.append(self.num_timesteps)
         self.history.returns.append(float(np.mean(finished)) if finished else float("nan"))
         self.history.costs.append(cost)
-        self.history.latencies.append(path.state.latency_cycles / problem.bound.latency_cycles)
+        self.history.latencies.append(problem.cycles(path.state) / problem.bound_cycles)
         self.history.seconds = time.perf_counter() - self._began
         self.logger.record("greedy/cost", cost)
         self.logger.record("greedy/latency_over_bound", self.history.latencies[-1])

@@ -16,6 +16,7 @@ from fragenv.env.problems import shared_problem
 from fragenv.env.reward import DEFAULT_REWARD, Reward, Transition, resolve_reward
 from fragenv.errors import FragenvError
 from fragenv.hardware.chip import DEFAULT_CHIP, Chip
+from fragenv.schedule.objective import Objective
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,6 +47,7 @@ class FragmentEnv(gymnasium.Env[dict[str, Any], np.int64]):
             called once at construction, with a step that changes nothing, to check it.
         batch: frames of a job.
         max_depth: multiply-accumulate operators on a pattern's critical path.
+        objective: "latency" of one job, or "throughput" of jobs that overlap.
         max_nodes, max_edges, max_choices: padding, for agents that move between problems.
         input_shape: of a frame; modules need it.
         render_mode: None, "ansi" or "rgb_array".
@@ -66,6 +68,7 @@ class FragmentEnv(gymnasium.Env[dict[str, Any], np.int64]):
         reward: str | Reward = DEFAULT_REWARD,
         batch: int = 1,
         max_depth: int = 1,
+        objective: str = Objective.LATENCY,
         max_nodes: int | None = None,
         max_edges: int | None = None,
         max_choices: int | None = None,
@@ -82,7 +85,9 @@ class FragmentEnv(gymnasium.Env[dict[str, Any], np.int64]):
                 f"unknown render_mode '{render_mode}'; choose None, 'ansi' or 'rgb_array'"
             )
         self.render_mode = render_mode
-        self.problem: Problem = shared_problem(model, chip, batch, max_depth, input_shape)
+        self.problem: Problem = shared_problem(
+            model, chip, batch, max_depth, input_shape, objective
+        )
         self.layout = Layout.of(self.problem, max_nodes, max_edges, max_choices)
         self.action_map = ActionMap(self.problem, self.layout.nodes, self.layout.choices)
         self.observation_space = self.layout.space()
@@ -149,11 +154,14 @@ class FragmentEnv(gymnasium.Env[dict[str, Any], np.int64]):
         }
 
     def summary(self) -> dict[str, Any]:
-        """What the schedule so far costs: cycles, bytes, and the default cost."""
+        """What the schedule so far costs: cycles, bytes, and the default cost; frames per second
+        are 0 before its end."""
         state = self.state
         return {
             "latency_cycles": state.latency_cycles,
             "latency_ms": self.problem.chip.milliseconds(state.latency_cycles),
+            "period_cycles": state.period_cycles,
+            "frames_per_second": (self.problem.frames_per_second(state) if state.finished else 0.0),
             "traffic_bytes": state.traffic_bytes,
             "dram_read_bytes": state.dram_read_bytes,
             "dram_write_bytes": state.dram_write_bytes,

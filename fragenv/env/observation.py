@@ -82,6 +82,8 @@ SLOTS = (
     "area_share",
     # when it is free for good, over the latency so far
     "free_time",
+    # cycles of the busiest of its circuits, over the bound on the period of jobs
+    "busy_over_bound",
     # decisions since it was used last, over the number of operators
     "idle_decisions",
     # it was swapped in, so that the area is not in the first configuration's state
@@ -100,6 +102,9 @@ GLOBAL = (
     "local_free_share",
     "multipliers_untouched_share",
     "slots_free_share",
+    # cycles of the busiest unit and of the DMA, over the bound on the period of jobs
+    "busiest_over_bound",
+    "dma_busy_over_bound",
     # when the DMA and the configuration port are free for good, over the latency so far
     "dma_time",
     "config_port_time",
@@ -291,6 +296,7 @@ class Encoder:
                 lanes_out,
                 share,
                 min(slot.last * per_cycle, 1.0),
+                min(max(slot.run_cycles) / self.problem.bound.period_cycles, FEATURE_MAX),
                 min(idle, FEATURE_MAX),
                 float(max(slot.bound_at) > 0),
             )
@@ -299,6 +305,7 @@ class Encoder:
     def _global_features(self, state: State, per_cycle: float) -> list[float]:
         problem = self.problem
         per_byte = 1 / problem.bound.traffic_bytes
+        per_period = 1 / problem.bound.period_cycles
         return [
             min(state.latency_cycles / problem.bound.latency_cycles, FEATURE_MAX),
             min(state.traffic_bytes * per_byte, FEATURE_MAX),
@@ -310,6 +317,8 @@ class Encoder:
             *self._shares(problem.region - state.area_held),
             state.untouched.multipliers * self._per_area[0],
             state.slots.count(None) / MAX_SLOTS,
+            min(state.busiest_cycles * per_period, FEATURE_MAX),
+            min(state.dma_cycles * per_period, FEATURE_MAX),
             min(state.dma.last * per_cycle, 1.0),
             min(state.config_port.last * per_cycle, 1.0),
         ]

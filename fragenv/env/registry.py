@@ -50,9 +50,11 @@ def lookup(
     chip: str | None,
     batch: int | None,
     max_depth: int = 1,
+    objective: str = "latency",
 ) -> tuple[str, dict[str, Any]]:
     """The model's name and the environment's keyword arguments for an id of the command line;
-    ``chip`` and ``batch`` replace the id's defaults, ``max_depth`` above 1 fuses layers.
+    ``chip`` and ``batch`` replace the id's defaults, ``max_depth`` above 1 fuses layers,
+    ``objective`` is "latency" or "throughput".
 
     Raises:
         FragenvError: an unknown id, or a model where the id has its own, or none where it has not.
@@ -75,5 +77,6 @@ def lookup(
         "chip": chip or entry.chip,
         "batch": batch or entry.batch,
         "max_depth": max_depth,
+        "objective": objective,
     }
     return entry.model, kwargs

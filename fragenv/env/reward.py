@@ -26,6 +26,9 @@ class Transition:
     ``before`` and ``after`` are states of ``problem``; the counters that rewards are made of are
     their ``latency_cycles``, ``dram_read_bytes``, ``dram_write_bytes``, ``config_bytes``,
     ``traffic_bytes`` (the three together) and ``finished``. They never decrease, and start at 0.
+    Where the objective is throughput, ``busiest_cycles`` are those of the unit that has most to do
+    so far, and ``period_cycles`` those from one job to the next, known when the schedule is
+    finished.
     An illegal action changes nothing: both are the same object.
     """
 
@@ -46,13 +49,20 @@ class Transition:
 
     @property
     def bound(self) -> LowerBound:
-        """Lower bounds of the problem: ``latency_cycles``, ``traffic_bytes`` and more."""
+        """Lower bounds of the problem: ``latency_cycles``, ``period_cycles``, ``traffic_bytes`` and
+        more."""
         return self.problem.bound
 
     @property
     def latency_increase(self) -> int:
         """Cycles."""
         return self.after.latency_cycles - self.before.latency_cycles
+
+    @property
+    def cycles_increase(self) -> int:
+        """Cycles that the objective counts: of the latency, or, where it is throughput, of the
+        busiest unit, and in the last step up to the period. Their sum is the latency or period."""
+        return self.problem.cycles(self.after) - self.problem.cycles(self.before)
 
     @property
     def traffic_increase(self) -> int:
@@ -72,9 +82,19 @@ class Transition:
 Reward = Callable[[Transition], float]
 
 
+def cost(transition: Transition) -> float:
+    """Minus the increase of the objective's cycles and of traffic, each over its lower bound. The
+    sum over an episode is minus ``problem.cost`` of its last state."""
+    problem = transition.problem
+    return -(
+        transition.cycles_increase / problem.bound_cycles
+        + transition.traffic_increase / problem.bound.traffic_bytes
+    )
+
+
 def latency_traffic(transition: Transition) -> float:
-    """Minus the increase of latency and of traffic, each over its lower bound. The sum over an
-    episode is minus ``problem.cost`` of its last state."""
+    """Minus the increase of latency and of traffic, each over its lower bound, whatever the
+    objective."""
     bound = transition.bound
     return -(
         transition.latency_increase / bound.latency_cycles
@@ -110,9 +130,10 @@ def energy(transition: Transition) -> float:
     return -spent / least
 
 
-DEFAULT_REWARD = "latency+traffic"
+DEFAULT_REWARD = "cost"
 REWARDS: dict[str, Reward] = {
-    DEFAULT_REWARD: latency_traffic,
+    DEFAULT_REWARD: cost,
+    "latency+traffic": latency_traffic,
     "latency": latency,
     "energy": energy,
 }

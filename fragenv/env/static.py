@@ -14,6 +14,7 @@ from fragenv.hardware.chip import Area
 from fragenv.hardware.fragment import Fragment, FusedFragment
 from fragenv.hardware.timing import bind_cycles
 from fragenv.schedule.choices import busiest_cycles
+from fragenv.schedule.objective import Objective
 
 if TYPE_CHECKING:
     from fragenv.schedule.choices import Choice
@@ -99,6 +100,8 @@ CHIP = (
     "tensor_against_buffer",
     "operators_log",
     "fragments_log",
+    # the objective is throughput
+    "overlap",
 )
 
 Array = npt.NDArray[np.float32]
@@ -288,4 +291,5 @@ def _chip_features(problem: Problem) -> list[float]:
         largest / (largest + chip.buffer_bytes),
         log_feature(len(problem.operators)),
         log_feature(len(problem.library)),
+        float(problem.objective is Objective.THROUGHPUT),
     ]

@@ -23,6 +23,7 @@ from fragenv.report.intervals import (
     Task,
     intervals_of,
 )
+from fragenv.schedule.objective import Objective
 
 if TYPE_CHECKING:
     from fragenv.schedule.problem import Problem
@@ -114,9 +115,20 @@ def _title(problem: Problem, state: State) -> str:
         f"{problem.graph.name} on {problem.chip.name}, {frames}: "
         f"{'' if state.finished else share}{human(state.latency_cycles)} cycles = "
         f"{problem.chip.milliseconds(state.latency_cycles):.3g} ms "
-        f"({state.latency_cycles / bound.latency_cycles:.2f} x bound), "
+        f"({state.latency_cycles / bound.latency_cycles:.2f} x bound), {_period(problem, state)}"
         f"traffic {human(state.traffic_bytes)}B "
         f"({state.traffic_bytes / bound.traffic_bytes:.2f} x bound)"
+    )
+
+
+def _period(problem: Problem, state: State) -> str:
+    """What there is to say of jobs that overlap; nothing where they do not."""
+    if problem.objective is not Objective.THROUGHPUT or not state.finished:
+        return ""
+    return (
+        f"a job every {human(state.period_cycles)} cycles "
+        f"({state.period_cycles / problem.bound.period_cycles:.2f} x bound) = "
+        f"{problem.frames_per_second(state):.4g} frames/s, "
     )
 
 

@@ -30,6 +30,11 @@ class LowerBound:
     def latency_cycles(self) -> int:
         return max(1, self.compute_cycles, self.memory_cycles, self.path_cycles)
 
+    @property
+    def period_cycles(self) -> int:
+        """The bound on jobs that overlap, where no path counts: the busiest of what they share."""
+        return max(1, self.compute_cycles, self.memory_cycles)
+
 
 def lower_bound(problem: Problem) -> LowerBound:
     """The bounds of a problem. Inputs count only the rows that some window touches."""

@@ -9,13 +9,14 @@ above their least.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fragenv.errors import Violation
 from fragenv.schedule.check_rings import RingCheck
+from fragenv.schedule.check_steady import check_steady
 from fragenv.serialize import read_json
 
 Json = dict[str, Any]
@@ -27,6 +28,7 @@ class CheckReport:
 
     violations: tuple[Violation, ...]
     latency_cycles: int
+    period_cycles: int
     dram_read_bytes: int
     dram_write_bytes: int
     config_bytes: int
@@ -40,7 +42,7 @@ class CheckReport:
 
 def check_file(path: Path) -> CheckReport:
     """Check a schedule's file; FileError where it cannot be read."""
-    return check_schedule(read_json(path, "fragenv-schedule", 2))
+    return check_schedule(read_json(path, "fragenv-schedule", 3))
 
 
 def check_schedule(data: Mapping[str, Any]) -> CheckReport:
@@ -72,9 +74,7 @@ class _Checker:
 
     def report(self) -> CheckReport:
         self.time()
-        by_task: dict[int, list[int]] = defaultdict(list)
-        for number, command in enumerate(self.commands):
-            by_task[command["task"]].append(number)
+        by_task = self.by_task()
         self.check_operators()
         for task in range(len(self.tasks)):
             self.check_task(task, by_task[task])
@@ -86,6 +86,7 @@ class _Checker:
         latency = max(self.ends, default=0)
         found = {
             "latency_cycles": latency,
+            "period_cycles": check_steady(self) if self.data["steady_starts"] else latency,
             "dram_read_bytes": totals["load"],
             "dram_write_bytes": totals["store"],
             "config_bytes": totals["bind"],
@@ -95,12 +96,21 @@ class _Checker:
                 self.broken("result differs", name, self.data[name], value, "")
         bound = self.data["lower_bound"]
         traffic = totals["load"] + totals["store"] + totals["bind"]
-        if latency < bound["latency_cycles"]:
-            self.broken("below the bound", "latency", latency, bound["latency_cycles"], "cycles")
+        for name in ("latency_cycles", "period_cycles"):
+            if found[name] < bound[name]:
+                self.broken("below the bound", name, found[name], bound[name], "cycles")
         if traffic < bound["traffic_bytes"]:
             self.broken("below the bound", "traffic", traffic, bound["traffic_bytes"], "bytes")
-        reward = -latency / bound["latency_cycles"] - traffic / bound["traffic_bytes"]
+        counted = "period_cycles" if self.data["objective"] == "throughput" else "latency_cycles"
+        reward = -found[counted] / bound[counted] - traffic / bound["traffic_bytes"]
         return CheckReport(tuple(self.violations), **found, default_return=reward)
+
+    def by_task(self) -> Mapping[int, list[int]]:
+        """The commands of each task."""
+        found: dict[int, list[int]] = defaultdict(list)
+        for number, command in enumerate(self.commands):
+            found[command["task"]].append(number)
+        return found
 
     def time(self) -> None:
         """When every command starts and ends: its unit in order, its waits over."""
@@ -275,9 +285,8 @@ class _Checker:
             self.broken("tensor never arrives", tensor, 0, 1, "")
         return max(0, latest)
 
-    def check_buffer(self, by_task: Mapping[int, list[int]]) -> None:
-        """Working sets and kept tensors never exceed the buffer."""
-        changes: Counter[int] = Counter()
+    def buffer_spans(self, by_task: Mapping[int, list[int]]) -> Iterator[tuple[int, int, int]]:
+        """Begin, end and bytes of everything that lies in the buffer."""
         spilled = {
             c["tensor"]: self.ends[i] for i, c in enumerate(self.commands) if c["role"] == "spill"
         }
@@ -290,8 +299,7 @@ class _Checker:
             # layers of a fused task hold their buffers together
             first = min(self.starts[c] for c in groups[task["group"]])
             last = max(self.ends[c] for c in groups[task["group"]])
-            changes[first] += task["working_bytes"]
-            changes[last] -= task["working_bytes"]
+            yield first, last, task["working_bytes"]
             if task["keep_output"]:
                 tensor = task["output"]
                 ends = [spilled.get(tensor, 0)]
@@ -301,8 +309,18 @@ class _Checker:
                         ends += [self.ends[c] for c in runs]
                 runs = [c for c in by_task[number] if self.commands[c]["kind"] == "run"]
                 begin = min((self.starts[c] for c in runs), default=first)
-                changes[begin] += self.tensors[tensor]["bytes"]
-                changes[max(begin, *ends)] -= self.tensors[tensor]["bytes"]
+                yield begin, max(begin, *ends), self.tensors[tensor]["bytes"]
+
+    def check_buffer(
+        self, by_task: Mapping[int, list[int]], shifts: tuple[int, ...] = (0,)
+    ) -> None:
+        """Working sets and kept tensors of the jobs that start at ``shifts`` never exceed the
+        buffer."""
+        changes: Counter[int] = Counter()
+        for begin, end, size in self.buffer_spans(by_task):
+            for cycle in shifts:
+                changes[begin + cycle] += size
+                changes[end + cycle] -= size
         used = 0
         for cycle in sorted(changes):
             used += changes[cycle]

@@ -71,7 +71,14 @@ class FusedPlan:
         self.transfers = sum(
             (s.weights is not None) + bool(s.inputs) + (s.store is not None) for s in self.steps
         )
+        self.transfer_cycles = sum(
+            s.weight_cycles + s.input_cycles + s.store_cycles for s in self.steps
+        )
         self.units = len(set(setting.units))
+        self.unit_cycles = tuple(
+            sum(s.step.run_cycles for s in self.fused if setting.units[s.layer] == unit)
+            for unit in range(self.units)
+        )
         self.table = np.array([writer.row(s) for s in self.fused], dtype=np.int64)
         self.run_waits = _padded([s.run_waits for s in self.fused])
         self.input_waits = _padded([s.input_waits for s in self.fused])

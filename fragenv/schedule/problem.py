@@ -18,6 +18,7 @@ from fragenv.schedule.choices import Choice
 from fragenv.schedule.fused import FusedSearch, FusedSetting, FusedTiling
 from fragenv.schedule.fused_plan import FusedPlan
 from fragenv.schedule.layers import FusedShape
+from fragenv.schedule.objective import Objective, bound_cycles, objective_cycles, objective_of
 from fragenv.schedule.offers import Offers, occurrences
 from fragenv.schedule.pipelines import build_pipelines
 from fragenv.schedule.steps import TaskPlan
@@ -49,10 +50,12 @@ class Problem:
         batch: frames of a job, at least 1.
         max_depth: multiply-accumulate operators that a pattern may hold on its critical path.
         library: the fragments to offer, distinct, instead of those that ``build_library`` makes.
+        objective: "latency" of one job, or "throughput" of jobs that overlap.
 
     Raises:
         InfeasibleError: an operator fits no fragment of the chip, or no tiling fits the buffer.
-        FragenvError: batch or depth out of range, or an operator that no chip runs.
+        FragenvError: batch or depth out of range, an unknown objective, or an operator that no chip
+            runs.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Problem:
         batch: int = 1,
         max_depth: int = 1,
         library: tuple[Fragment | FusedFragment, ...] | None = None,
+        objective: str = Objective.LATENCY,
     ) -> None:
         if batch < 1:
             raise FragenvError(f"batch must be at least 1, got {batch}")
@@ -69,6 +73,9 @@ class Problem:
             raise FragenvError(f"max_depth must be 1 to {MAX_DEPTH}, got {max_depth}")
         check_chip(graph)
         self.graph, self.chip, self.batch, self.max_depth = graph, load_chip(chip), batch, max_depth
+        self.objective = objective_of(objective)
+        #: an equal part of the buffer for each job under way
+        self.job_bytes = self.chip.buffer_bytes // self.objective.jobs_in_flight
         self.port = Port(self.chip.dram_bytes_per_cycle, self.chip.dram_latency_cycles)
         self.operators: tuple[Operator, ...] = tuple(
             op for op in graph.chip_operators if op.kind is not OpKind.CONCAT
@@ -267,11 +274,24 @@ class Problem:
         return legal_actions(self, state)
 
     def cost(self, state: State) -> float:
-        """The default cost: latency and traffic, each over its lower bound, added."""
+        """The default cost: the objective's cycles and traffic, each over its lower bound, added.
+        It never decreases from a state to the next."""
         return (
-            state.latency_cycles / self.bound.latency_cycles
-            + state.traffic_bytes / self.bound.traffic_bytes
+            self.cycles(state) / self.bound_cycles + state.traffic_bytes / self.bound.traffic_bytes
         )
+
+    def cycles(self, state: State) -> int:
+        """The cycles that the objective counts, see ``objective_cycles``."""
+        return objective_cycles(self, state)
+
+    @property
+    def bound_cycles(self) -> int:
+        """The lower bound of ``cycles``."""
+        return bound_cycles(self)
+
+    def frames_per_second(self, state: State) -> float:
+        """Frames that the chip finishes per second, job after job, by a finished state."""
+        return self.batch * self.chip.clock_mhz * 1e6 / state.period_cycles
 
 
 def concatenation_parts(graph: DataflowGraph) -> Mapping[str, tuple[str, ...]]:

@@ -111,6 +111,12 @@ class ProgramTask(NamedTuple):
         return self.plan.reads[source] if isinstance(self.plan, LayerPlan) else None
 
     @property
+    def rings(self) -> dict[int, Ring]:
+        """The rings that it reads, by their tensors."""
+        found = ((t, self.ring_read(i)) for i, t in enumerate(self.choice.sources))
+        return {tensor: ring for tensor, ring in found if ring is not None}
+
+    @property
     def ring_written(self) -> Ring | None:
         """The ring that the output passes through; None where it leaves the task."""
         return self.plan.writes if isinstance(self.plan, LayerPlan) else None
@@ -143,3 +149,21 @@ class Program:
     def config_bytes(self) -> int:
         """Configuration bytes of all BINDs."""
         return sum(c.bytes for c in self.commands if c.kind is CommandKind.BIND)
+
+
+def working_bytes(program: Program) -> list[int]:
+    """Bytes of the tensor buffer that each task's buffers take, rings included. A ring belongs to
+    the layer that writes it, one that is loaded to the first layer that reads it."""
+    sizes = []
+    loaded: set[tuple[int, int]] = set()
+    inner = {(task.group, task.choice.output) for task in program.tasks}
+    for task in program.tasks:
+        size = task.plan.tiling.sram_bytes
+        if task.ring_written is not None:
+            size += task.ring_written.bytes
+        for tensor, ring in task.rings.items():
+            if (task.group, tensor) not in inner | loaded:
+                loaded.add((task.group, tensor))
+                size += ring.bytes
+        sizes.append(size)
+    return sizes

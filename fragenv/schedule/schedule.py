@@ -15,12 +15,14 @@ from fragenv.errors import FragenvError
 from fragenv.graph.dataflow import DataflowGraph
 from fragenv.hardware.chip import Chip, chip_from_dict
 from fragenv.schedule.lower import lower
+from fragenv.schedule.objective import objective_of
+from fragenv.schedule.period import steady_state
 from fragenv.schedule.problem import Problem
-from fragenv.schedule.program import Program
+from fragenv.schedule.program import Program, working_bytes
 from fragenv.schedule.state import State
 from fragenv.serialize import read_json, write_json
 
-FORMAT, VERSION = "fragenv-schedule", 2
+FORMAT, VERSION = "fragenv-schedule", 3
 COMMAND_COLUMNS = (
     *("kind", "unit", "role", "cycles", "waits", "run_bytes", "runs", "task", "step", "tensor"),
     *("source", "frames", "rows", "cols", "blocks", "instance"),
@@ -41,10 +43,12 @@ class Schedule:
     chip: Chip
     batch: int
     max_depth: int
+    objective: str
     solver: str
     seed: int
     actions: tuple[int, ...]
     latency_cycles: int
+    period_cycles: int
     dram_read_bytes: int
     dram_write_bytes: int
     config_bytes: int
@@ -67,10 +71,12 @@ class Schedule:
             chip=problem.chip,
             batch=problem.batch,
             max_depth=problem.max_depth,
+            objective=problem.objective.value,
             solver=solver,
             seed=seed,
             actions=tuple(actions),
             latency_cycles=state.latency_cycles,
+            period_cycles=state.period_cycles,
             dram_read_bytes=state.dram_read_bytes,
             dram_write_bytes=state.dram_write_bytes,
             config_bytes=state.config_bytes,
@@ -82,7 +88,8 @@ class Schedule:
         """Take the decisions again.
 
         Raises:
-            ScheduleError: another network, chip or batch; an illegal decision; other results.
+            ScheduleError: another network, chip, batch or objective; an illegal decision; other
+                results.
         """
         if graph_hash(problem.graph) != self.graph_hash:
             raise ScheduleError(
@@ -93,6 +100,10 @@ class Schedule:
             raise ScheduleError(
                 f"the schedule is for chip '{self.chip.name}' at batch {self.batch}, not for "
                 f"'{problem.chip.name}' at batch {problem.batch}"
+            )
+        if problem.objective != self.objective:
+            raise ScheduleError(
+                f"the schedule was made for {self.objective}, not for {problem.objective}"
             )
         state = problem.initial()
         for number, action in enumerate(self.actions):
@@ -135,8 +146,11 @@ def schedule_content(schedule: Schedule, problem: Problem, state: State) -> dict
         "region": asdict(problem.region),
         "lower_bound": {
             "latency_cycles": problem.bound.latency_cycles,
+            "period_cycles": problem.bound.period_cycles,
             "traffic_bytes": problem.bound.traffic_bytes,
         },
+        "jobs_in_flight": problem.objective.jobs_in_flight,
+        "steady_starts": _steady_starts(problem, program),
         "operators": _operators(problem),
         "tensors": _tensors(problem),
         "fragments": _fragments(problem),
@@ -168,20 +182,34 @@ def load_schedule(path: Path) -> Schedule:
         numbers = {
             name: int(data[name])
             for name in (
-                *("batch", "max_depth", "seed", "latency_cycles", "dram_read_bytes"),
-                *("dram_write_bytes", "config_bytes", "startup_config_bytes", "startup_cycles"),
+                *("batch", "max_depth", "seed", "latency_cycles", "period_cycles"),
+                *(
+                    "dram_read_bytes",
+                    "dram_write_bytes",
+                    "config_bytes",
+                    "startup_config_bytes",
+                    "startup_cycles",
+                ),
             )
         }
         return Schedule(
             model=str(data["model"]),
             graph_hash=str(data["graph_hash"]),
             chip=chip,
+            objective=objective_of(str(data["objective"])).value,
             solver=str(data["solver"]),
             actions=tuple(int(a) for a in data["actions"]),
             **numbers,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ScheduleError(f"'{path}' is damaged: field {error} is missing or wrong") from None
+
+
+def _steady_starts(problem: Problem, program: Program) -> list[int]:
+    """When each command of a job starts where jobs overlap; nothing where they do not."""
+    if problem.objective.jobs_in_flight == 1:
+        return []
+    return list(steady_state(problem, program).starts)
 
 
 def _operators(problem: Problem) -> list[dict[str, Any]]:
@@ -231,20 +259,7 @@ def _fragments(problem: Problem) -> list[dict[str, Any]]:
 
 def _tasks(problem: Problem, program: Program) -> list[dict[str, Any]]:
     rows = []
-    loaded: set[tuple[int, int]] = set()
-    for task in program.tasks:
-        rings = {
-            tensor: ring
-            for i, tensor in enumerate(task.choice.sources)
-            if (ring := task.ring_read(i)) is not None
-        }
-        made = [task.ring_written] if task.ring_written is not None else []
-        # a ring that is loaded belongs to the first layer that reads it
-        inner = {t.choice.output for t in program.tasks if t.group == task.group}
-        for tensor, ring in rings.items():
-            if tensor not in inner and (task.group, tensor) not in loaded:
-                loaded.add((task.group, tensor))
-                made.append(ring)
+    for task, size in zip(program.tasks, working_bytes(program), strict=True):
         rows.append(
             {
                 "operators": [problem.operators[n].name for n in task.choice.operators],
@@ -261,12 +276,12 @@ def _tasks(problem: Problem, program: Program) -> list[dict[str, Any]]:
                 ],
                 "rings": {
                     problem.tensors[t]: {"rows": r.rows, "frame_rows": r.frame_rows}
-                    for t, r in rings.items()
+                    for t, r in task.rings.items()
                 },
                 "output": problem.tensors[task.choice.output],
                 "keep_output": task.keeps_output,
                 "passes_output": task.ring_written is not None,
-                "working_bytes": task.plan.tiling.sram_bytes + sum(r.bytes for r in made),
+                "working_bytes": size,
                 "tiling": asdict(task.plan.tiling),
                 "first_cycle": task.first_cycle,
             }

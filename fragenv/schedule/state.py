@@ -32,6 +32,8 @@ class Slot(NamedTuple):
     last_use: int
     #: number of its first circuit's binding among all of the schedule; the others' follow
     instance: int
+    #: per circuit: cycles of its RUNs
+    run_cycles: tuple[int, ...]
 
     @property
     def last(self) -> int:
@@ -116,6 +118,12 @@ class State:
         self.dma = Timeline()
         self.config_port = Timeline()
         self.latency_cycles = 0
+        #: cycles of all transfers and of all BINDs, and of the unit that has most to do
+        self.dma_cycles = 0
+        self.config_cycles = 0
+        self.busiest_cycles = 0
+        #: cycles from one job to the next, of a finished state
+        self.period_cycles = 0
         self.dram_read_bytes = 0
         self.dram_write_bytes = 0
         self.weight_read_bytes = 0

@@ -79,6 +79,11 @@ class TaskPlan:
         self.transfers = sum(
             (s.weights is not None) + bool(s.inputs) + (s.store is not None) for s in self.steps
         )
+        #: cycles of all LOADs and STOREs, and of the RUNs of each circuit
+        self.transfer_cycles = sum(
+            s.weight_cycles + s.input_cycles + s.store_cycles for s in self.steps
+        )
+        self.unit_cycles: tuple[int, ...] = (self.run_cycles,)
         #: what placing reads of each step, see ``placement.FIRST_FRAME`` and the following
         self.table: npt.NDArray[np.int64] = np.array(
             [

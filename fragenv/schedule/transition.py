@@ -10,6 +10,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
 from fragenv.hardware.chip import Area
+from fragenv.schedule.objective import period_cycles
 from fragenv.schedule.placement import Placed, place_task
 from fragenv.schedule.problem import MAX_SLOTS
 from fragenv.schedule.state import (
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: a task that moves at most this many times its bytes leaves room for another job
+MORE_BYTES = 1.02
+
 
 def apply(problem: Problem, state: State, action: int) -> State:
     """The state after ``action`` (see ``Problem.apply``)."""
@@ -51,6 +55,7 @@ def apply(problem: Problem, state: State, action: int) -> State:
     if not new.tasks_left:
         _swap_back(problem, new)
         new.finished = True
+        new.period_cycles = period_cycles(problem, new)
     return new
 
 
@@ -130,6 +135,8 @@ def _spill(problem: Problem, state: State, tensor: int) -> None:
     state.kept_bytes -= size
     state.sram_releases.append((max(end, state.last_read[tensor]), size))
     state.dram_write_bytes += size
+    state.dma_cycles += duration
+    state.busiest_cycles = max(state.busiest_cycles, state.dma_cycles)
     state.latency_cycles = max(state.latency_cycles, end)
     state.history = (SpillRecord(tensor, start, end), state.history)
 
@@ -139,27 +146,33 @@ def _run(problem: Problem, state: State, choice: Choice) -> None:
     kept = sum(problem.tensor_bytes[t] for t in choice.outputs) if choice.keep else 0
     _make_room(problem, state, choice, kept)
     on_chip = _on_chip(state, choice)
-    room = problem.chip.buffer_bytes - state.kept_bytes - kept
+    capacity = _capacity(problem, state, choice, kept, on_chip)
+    room = capacity - state.kept_bytes - kept
     plan = problem.plan(choice, on_chip, room)
     assert plan is not None
     slot = state.slots[index]
     assert slot is not None
-    room_at, placed = _placed(problem, state, choice, plan, slot, kept)
+    room_at, placed = _placed(problem, state, choice, plan, slot, kept, capacity)
     for deeper in problem.deeper_plans(choice, plan, room):
-        later, found = _placed(problem, state, choice, deeper, slot, kept)
+        later, found = _placed(problem, state, choice, deeper, slot, kept, capacity)
         if found.end < placed.end:
             plan, room_at, placed = deeper, later, found
     state.dma = placed.dma
     slots = list(state.slots)
-    timelines = list(slot.timelines)
-    for part, timeline in zip(choice.circuits, placed.units, strict=True):
-        timelines[part] = timeline
-    slots[index] = slot._replace(timelines=tuple(timelines), last_use=state.decisions)
+    timelines, run_cycles = list(slot.timelines), list(slot.run_cycles)
+    for unit, part in enumerate(choice.circuits):
+        timelines[part] = placed.units[unit]
+        run_cycles[part] += plan.unit_cycles[unit]
+    slots[index] = slot._replace(
+        timelines=tuple(timelines), last_use=state.decisions, run_cycles=tuple(run_cycles)
+    )
     state.slots = tuple(slots)
     state.sram_releases.append((placed.end, plan.tiling.sram_bytes))
     state.dram_read_bytes += plan.dram_read_bytes
     state.weight_read_bytes += plan.weight_read_bytes
     state.dram_write_bytes += plan.dram_write_bytes
+    state.dma_cycles += plan.transfer_cycles
+    state.busiest_cycles = max(state.busiest_cycles, state.dma_cycles, *run_cycles)
     state.latency_cycles = max(state.latency_cycles, placed.end)
     record = TaskRecord(
         choice,
@@ -178,6 +191,21 @@ def _run(problem: Problem, state: State, choice: Choice) -> None:
     state.kept_bytes += kept
 
 
+def _capacity(problem: Problem, state: State, choice: Choice, kept: int, on_chip: int) -> int:
+    """What a job should take of the buffer while a task runs: an equal part for each job under way,
+    all of it where the task does not fit into that or moves more bytes then."""
+    whole, part = problem.chip.buffer_bytes, problem.job_bytes
+    if part < whole:
+        taken = state.kept_bytes + kept
+        plan = problem.plan(choice, on_chip, part - taken) if taken < part else None
+        best = problem.plan(choice, on_chip, whole - taken)
+        if plan is not None and best is not None:
+            moved = plan.dram_read_bytes + plan.dram_write_bytes
+            if moved <= MORE_BYTES * (best.dram_read_bytes + best.dram_write_bytes):
+                return part
+    return whole
+
+
 def _placed(
     problem: Problem,
     state: State,
@@ -185,13 +213,15 @@ def _placed(
     plan: TaskPlan | FusedPlan,
     slot: Slot,
     kept: int,
+    capacity: int,
 ) -> tuple[int, Placed]:
-    """From when on the buffer has room for a plan and ``kept`` bytes, and where its commands go."""
+    """From when on the buffer has room for a plan and ``kept`` bytes, and where its commands go.
+    ``capacity``: what the job may take of the buffer."""
     room_at = free_from(
         state.sram_releases,
         state.kept_bytes,
         plan.tiling.sram_bytes + kept,
-        problem.chip.buffer_bytes,
+        capacity,
     )
     placed = place_task(
         plan,
@@ -277,7 +307,8 @@ def _occupy(
     """A fragment's circuits take their area and a slot."""
     state.area_held = state.area_held + problem.areas[fragment]
     free = (Timeline(),) * len(bound_at)
-    slot = Slot(fragment, bound_at, free, state.decisions, state.bind_count)
+    idle = (0,) * len(bound_at)
+    slot = Slot(fragment, bound_at, free, state.decisions, state.bind_count, idle)
     state.slots = (*state.slots[:index], slot, *state.slots[index + 1 :])
     state.bind_count += len(bound_at)
 
@@ -299,6 +330,8 @@ def _configure(problem: Problem, state: State, fragment: int, index: int) -> tup
         starts.append(start)
         ends.append(start + duration)
     state.config_bytes += problem.config_bytes[fragment]
+    state.config_cycles += problem.bind_cycles[fragment]
+    state.busiest_cycles = max(state.busiest_cycles, state.config_cycles)
     # area of evicted fragments that still run is not free for this one
     left = total - (state.area_held + area)
     for time, given, _ in state.area_releases:

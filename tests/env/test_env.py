@@ -111,6 +111,33 @@ def test_random_episodes__finish_and_return_minus_the_cost(
 
 
 @settings(max_examples=25, deadline=None)
+@given(st.randoms(use_true_random=False), st.integers(1, 3))
+def test_throughput__is_what_the_rewards_add_up_to(random: Any, batch: int) -> None:
+    env = gymnasium.make(
+        MODEL_ENVIRONMENT, model=GRAPH, chip=toy_chip(), batch=batch, objective="throughput"
+    ).unwrapped
+    assert isinstance(env, FragmentEnv)
+    problem = env.problem
+    env.reset(seed=0)
+    rewards, terminated, cycles = [], False, [0]
+    while not terminated:
+        action = random.choice(np.flatnonzero(env.action_masks()).tolist())
+        observation, reward, terminated, truncated, info = env.step(action)
+        assert observation in env.observation_space
+        assert not truncated
+        rewards.append(reward)
+        cycles.append(problem.cycles(env.state))
+    assert cycles == sorted(cycles) and max(rewards) <= 0
+    assert cycles[-1] == info["period_cycles"] <= info["latency_cycles"]
+    traffic = info["traffic_bytes"] / problem.bound.traffic_bytes
+    cost = info["period_cycles"] / problem.bound.period_cycles + traffic
+    assert sum(rewards) == pytest.approx(-cost, rel=1e-12)
+    assert info["cost"] == cost
+    seconds = problem.chip.milliseconds(info["period_cycles"]) / 1e3
+    assert info["frames_per_second"] == pytest.approx(batch / seconds)
+
+
+@settings(max_examples=25, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_padding__changes_neither_transition_nor_reward(random: Any) -> None:
     plain, padded = toy_env(), toy_env(max_nodes=7, max_edges=5, max_choices=33)

@@ -57,6 +57,7 @@ def test_registered__sum_to_what_they_promise(seed: int) -> None:
         macs = 2 * (8 * 4 * 9 * 64 + 1280)
         least = 100 * problem.bound.traffic_bytes + 0.5 * macs
         expected = {
+            "cost": cycles + moved / problem.bound.traffic_bytes,
             "latency+traffic": cycles + moved / problem.bound.traffic_bytes,
             "latency": cycles,
             "energy": (100 * moved + 0.5 * macs) / least,
@@ -91,7 +92,7 @@ def test_callable__is_used_and_illegal_actions_cost_beside_it() -> None:
 @pytest.mark.parametrize(
     ("reward", "says"),
     [
-        ("speed", "unknown reward 'speed'; choose one of latency"),
+        ("speed", "unknown reward 'speed'; choose one of cost, latency"),
         ("no_such_module:f", "cannot import 'no_such_module'"),
         ("math:nonesuch", "has no 'nonesuch'"),
         ("math:pi", "'pi' is not a callable"),

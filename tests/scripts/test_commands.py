@@ -67,10 +67,13 @@ def test_evaluate__runs_an_agent_on_another_network(finished: Path, tmp_path: Pa
     said = run(
         "evaluate.py", "--agent", str(finished / "agent"), "--model", "squeezenet",
         "--chip", "xc7z020", "--budget", "300", "--output", str(tmp_path / "e"),
+        "--objective", "throughput",
     )  # fmt: skip
-    assert "ppo" in said
+    assert "ppo" in said and "Cost: period" in said
     summary = json.loads((tmp_path / "e" / "summary.json").read_text("utf-8"))
-    assert summary["chip"] == "xc7z020"
+    assert summary["chip"] == "xc7z020" and summary["objective"] == "throughput"
+    best = summary["schedulers"][summary["best"]]
+    assert best["period_cycles"] <= best["latency_cycles"]
 
 
 @pytest.mark.parametrize(
@@ -82,6 +85,7 @@ def test_evaluate__runs_an_agent_on_another_network(finished: Path, tmp_path: Pa
         ("train.py", ["--env", "ModelChip-v0"], "needs a model"),
         ("train.py", ["--env", "ModelChip-v0", "--model", "missing.onnx"], "missing.onnx"),
         ("train.py", ["--env", "LeNetChip-v0", "--output", "/proc/nothing"], "/proc/nothing"),
+        ("train.py", ["--env", "LeNetChip-v0", "--objective", "speed"], "'throughput'"),
         ("train.py", ["--env", "LeNetChip-v0", "--device", "foo"], "unknown device 'foo'"),
         ("train.py", ["--env", "LeNetChip-v0", "--timesteps", "-5"], "--timesteps"),
         ("train.py", ["--env", "LeNetChip-v0", "--batch", "0"], "--batch"),
