@@ -210,6 +210,29 @@ class Problem:
             found = self._fused[(*key, tiling)] = FusedPlan(setting, tiling, self.port)
         return found
 
+    def tilings(
+        self, choice: Choice, on_chip: int, least_bytes: int, most_bytes: int
+    ) -> list[Tiling | FusedTiling]:
+        """The tilings of the plans that ``plan`` gives where ``least_bytes`` to ``most_bytes`` are
+        free: whatever a schedule holds, one of them is taken. For lower bounds."""
+        key = (choice.shape_index, choice.fragment, on_chip, choice.keep)
+        ladders: list[tuple[Tiling | FusedTiling, ...]] = []
+        if choice.fused is not None:
+            self._fused_plan(key, choice, choice.fused, most_bytes)
+            ladders.append(self._fused_ladders[key])
+        else:
+            ladders.append(self._ladder(key, choice, False))
+            if not ladders[0] or ladders[0][0].sram_bytes > least_bytes:
+                ladders.append(self._ladder(key, choice, True))
+        found: dict[Tiling | FusedTiling, None] = {}
+        rooms = {t.sram_bytes for ladder in ladders for t in ladder if t.sram_bytes > least_bytes}
+        for room in (least_bytes, *sorted(r for r in rooms if r <= most_bytes)):
+            fitting = (choose(ladder, room, self.port) for ladder in ladders)
+            tiling = next((t for t in fitting if t is not None), None)
+            if tiling is not None:
+                found[tiling] = None
+        return list(found)
+
     def deeper_plans(self, choice: Choice, plan: Plan, sram_bytes: int) -> list[TaskPlan]:
         """``plan`` with more weight buffers, as far as its working set fits ``sram_bytes``: 4, 8,
         and so on up to all tiles. Only for a task that streams its weights through one chunk,
