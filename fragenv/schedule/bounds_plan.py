@@ -190,7 +190,9 @@ def jackson(jobs: Iterable[tuple[int, int, int]]) -> int:
 
 
 @njit(cache=True)
-def _relaxed(table, run_waits, input_waits, source_ready, outputs):  # type: ignore[no-untyped-def]
+def _relaxed(  # type: ignore[no-untyped-def]  # noqa: C901
+    table, run_waits, input_waits, source_ready, outputs
+):
     """As ``placement._place_steps``, but every unit does any number of commands at once and what
     waits for no source starts at ``NEVER``. Returns (starts (steps, 4), when the frames of each
     output are there (outputs, batch))."""
