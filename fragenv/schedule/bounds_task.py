@@ -12,6 +12,7 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from fragenv.hardware.fragment import Stage
 from fragenv.hardware.timing import ceil_div, vector_cycles
 from fragenv.schedule.bounds_plan import (
     LayerWork,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 MAX_SETTINGS = 2000
 MAX_FREE = 4
 #: RUNs of a plan up to which it is written out
-MAX_STEPS = 600
+MAX_STEPS = 3000
 
 
 class TaskBounds:
@@ -170,7 +171,7 @@ def closed_form(problem: Problem, choice: Choice, free: frozenset[int]) -> TaskL
     frames: list[int] = []
     for chain in choice.chains:
         shape = chain.shape
-        frames.append(_frame_cycles(problem, chain))
+        frames.append(_cycles(problem, chain, 1))
         moved = shape.weight_bytes
         if chain.output in choice.outputs and chain.output not in kept:
             moved += shape.out_bytes * batch
@@ -183,23 +184,29 @@ def closed_form(problem: Problem, choice: Choice, free: frozenset[int]) -> TaskL
                 # layers may share what one of them loads
                 loaded -= {tensor} if choice.layers else set()
                 moved += size * batch
-        works.append(LayerWork(frames[-1] * batch, moved, moved // port.bytes_per_cycle))
+        cycles = _cycles(problem, chain, batch)
+        works.append(LayerWork(cycles, moved, moved // port.bytes_per_cycle))
     times = []
     for tensor in choice.sources:
         # the layer that reads it and has least to do
-        readers = (f for f, c in zip(frames, choice.chains, strict=True) if tensor in c.sources)
-        frame = min(readers)
-        one = OutputTimes(frame, frame, frame * batch)
-        times.append(SourceTimes(frame * batch, (one,) * len(choice.outputs)))
+        readers = [i for i, c in enumerate(choice.chains) if tensor in c.sources]
+        frame = min(frames[i] for i in readers)
+        whole = min(works[i].run_cycles for i in readers)
+        one = OutputTimes(frame, frame, whole)
+        times.append(SourceTimes(whole, (one,) * len(choice.outputs)))
     return TaskLeast(tuple(works), tuple(times))
 
 
-def _frame_cycles(problem: Problem, chain: Choice) -> int:
-    """Cycles of a frame of one layer on its circuit at least."""
+def _cycles(problem: Problem, chain: Choice, frames: int) -> int:
+    """Cycles of some frames of one layer on its circuit at least. A weight block is shifted in
+    once at least, and a pixel of every frame passes it."""
     shape, circuit = chain.shape, problem.circuit(chain)
-    pixels = shape.array_rows * shape.array_cols
-    cycles = shape.blocks_per_group(circuit) * shape.output_groups(circuit) * pixels
+    pixels = shape.array_rows * shape.array_cols * frames
+    rows = circuit.lanes_in if shape.array is Stage.MAC else 1
+    blocks = shape.blocks_per_group(circuit) * shape.output_groups(circuit)
+    cycles = blocks * max(pixels, rows)
     groups = ceil_div(shape.k, circuit.lanes_out)
     if shape.array is None:
         cycles += vector_cycles(pixels * groups, shape.vector_passes)
-    return cycles + vector_cycles(shape.out_rows * shape.out_cols * groups, shape.pool_window)
+    pooled = shape.out_rows * shape.out_cols * groups * frames
+    return cycles + vector_cycles(pooled, shape.pool_window)
