@@ -6,9 +6,9 @@ Each figure is the largest of several bounds, none of which any continuation can
   (longest path; per task see ``bounds_plan``). Behind a tensor, all bytes of what depends on it
   pass the DRAM port, but for those that the buffer can hold before;
 * port: what the DMA has done and what every operator moves at least, one command at a time;
-* region: what was run and what every operator runs at least, at prices that no set of fragments
-  that fits the region exceeds (``bounds_compute``); no RUN before the first load, none after the
-  last store;
+* region: what was run and configured and what every operator runs at least, at prices that no
+  circuits that fit the region exceed (``bounds_compute``); no RUN before the first load, none after
+  the last store;
 * configuration: every eviction costs a configuration before the job's end, because the next job
   finds bound what this one found.
 
@@ -18,13 +18,14 @@ used yet, or another one is swapped in and pays for that.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from fragenv.hardware.timing import ceil_div
 from fragenv.schedule.bounds_compute import Circuit, circuit_prices
 from fragenv.schedule.bounds_plan import NEVER, TaskLeast, layer_work
-from fragenv.schedule.bounds_task import TaskBounds
-from fragenv.schedule.state import DRAM, NOWHERE, SRAM, State, TaskRecord
+from fragenv.schedule.bounds_task import MAX_SETTINGS, TaskBounds
+from fragenv.schedule.state import DRAM, NOWHERE, SRAM, BindRecord, State, TaskRecord
 from fragenv.schedule.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -56,18 +57,58 @@ class Parts(NamedTuple):
         return Least(max(1, *self[:4]), self.traffic_bytes)
 
 
-class StateBounds:
-    """Bounds for the states of a problem; its tables are made once, when first needed."""
+class Configured(NamedTuple):
+    """What configurations take: bytes, cycles of the port, and the price of the circuits, whose
+    area is taken meanwhile."""
 
-    def __init__(self, problem: Problem) -> None:
+    bytes: int
+    cycles: int
+    price: float
+
+
+_NOTHING = Configured(0, 0, 0.0)
+
+
+def _sum(parts: Iterable[Configured]) -> Configured:
+    found = list(parts) or [_NOTHING]
+    return Configured(*(sum(column) for column in zip(*found, strict=True)))
+
+
+def _least_of(parts: Iterable[Configured]) -> Configured:
+    """The least of each figure."""
+    found = list(parts) or [_NOTHING]
+    return Configured(*(min(column) for column in zip(*found, strict=True)))
+
+
+class StateBounds:
+    """Bounds for the states of a problem; its tables are made once, when first needed.
+
+    Args:
+        problem: whose states are bounded.
+        max_settings: see ``bounds_task.MAX_SETTINGS``.
+    """
+
+    def __init__(self, problem: Problem, max_settings: int = MAX_SETTINGS) -> None:
         self.problem = problem
-        self.tasks = TaskBounds(problem)
+        self.tasks = TaskBounds(problem, max_settings)
         self._tables: dict[frozenset[int], _Tables] = {}
         #: fragments that some choice runs on
         self.everything = frozenset(c.fragment for options in problem.choices for c in options)
         whole = self._of(self.everything)
         works = [whole.circuits(node) for node in range(len(problem.operators))]
         self.prices, _ = circuit_prices(problem, works)
+        #: per fragment: what it takes to swap it in
+        self._config = [
+            Configured(
+                problem.config_bytes[f],
+                problem.bind_cycles[f],
+                sum(
+                    self.prices.get((f, part), 0.0) * cycles
+                    for part, cycles in enumerate(problem.part_bind_cycles[f])
+                ),
+            )
+            for f in range(len(problem.library))
+        ]
 
     def futures(self, state: State) -> list[Parts]:
         """The bounds of each kind of future; every schedule that goes on from ``state`` is of one
@@ -77,21 +118,12 @@ class StateBounds:
             return [Parts(whole, whole, whole, whole, state.traffic_bytes)]
         problem = self.problem
         missing = _missing(state)
-        config_bytes = sum(problem.config_bytes[f] for f in missing)
-        config_cycles = busy_cycles(state.config_port)
-        config_cycles += sum(problem.bind_cycles[f] for f in missing)
+        due = _sum(self._config[f] for f in missing)
         at_hand = frozenset(f for f in range(len(problem.library)) if self._at_hand(state, f))
-        futures = [self._parts(state, at_hand & self.everything, config_bytes, config_cycles)]
+        futures = [self._parts(state, at_hand & self.everything, due)]
         if not self.everything <= at_hand:
-            extra = self._swap(state, at_hand, missing)
-            futures.append(
-                self._parts(
-                    state,
-                    self.everything,
-                    config_bytes + extra.traffic_bytes,
-                    config_cycles + extra.latency_cycles,
-                )
-            )
+            due = _sum((due, self._swap(state, at_hand, missing)))
+            futures.append(self._parts(state, self.everything, due))
         return [f for f in futures if f.path_cycles >= 0] or futures[-1:]
 
     def least(self, state: State) -> list[Least]:
@@ -108,31 +140,26 @@ class StateBounds:
             slot is not None and slot.fragment in able for slot in state.slots
         )
 
-    def _swap(self, state: State, at_hand: frozenset[int], missing: list[int]) -> Least:
+    def _swap(self, state: State, at_hand: frozenset[int], missing: list[int]) -> Configured:
         """What swapping in a fragment that is not at hand costs at least, beside what is missing:
         its configuration, and as long as nothing was evicted, that of one that gives way and must
         be back in the end."""
-        problem = self.problem
-        others = [f for f in range(len(problem.library)) if f not in at_hand]
+        others = [f for f in range(len(self._config)) if f not in at_hand]
         if not set(others).isdisjoint(missing):
-            return Least(0, 0)
-        size = min(problem.config_bytes[f] for f in others)
-        cycles = min(problem.bind_cycles[f] for f in others)
+            return _NOTHING
+        due = _least_of(self._config[f] for f in others)
         if not state.area_releases and not state.config_bytes:
-            size += min((problem.config_bytes[f] for f in at_hand), default=0)
-            cycles += min((problem.bind_cycles[f] for f in at_hand), default=0)
-        return Least(cycles, size)
+            due = _sum((due, _least_of(self._config[f] for f in at_hand)))
+        return due
 
     def _of(self, fragments: frozenset[int]) -> _Tables:
         if fragments not in self._tables:
             self._tables[fragments] = _Tables(self.problem, self.tasks, fragments)
         return self._tables[fragments]
 
-    def _parts(
-        self, state: State, fragments: frozenset[int], config_bytes: int, config_cycles: int
-    ) -> Parts:
-        """The bounds of futures that run on ``fragments`` alone; a negative path where they cannot
-        run what is left."""
+    def _parts(self, state: State, fragments: frozenset[int], due: Configured) -> Parts:
+        """The bounds of futures that run on ``fragments`` alone and in which ``due`` has still to
+        be configured; a negative path where they cannot run what is left."""
         problem, tables = self.problem, self._of(fragments)
         path = state.latency_cycles
         for tensor, where in enumerate(state.location):
@@ -156,20 +183,26 @@ class StateBounds:
             port += cycles
             region += tables.cheapest(node, self.prices)
         ends = 0 if self.tasks.padded else 2 * problem.port.cycles(1)
-        return Parts(path, port, int(region) + ends, config_cycles, moved + config_bytes)
+        region += due.price
+        config = busy_cycles(state.config_port) + due.cycles
+        return Parts(path, port, int(region) + ends, config, moved + due.bytes)
 
     def _spent(self, state: State) -> float:
-        """What the RUNs of a state cost at the circuits' prices."""
+        """What the RUNs and configurations of a state cost at the circuits' prices."""
         total = 0.0
         link = state.history
         while link is not None:
             record = link[0]
             if isinstance(record, TaskRecord):
-                total += self._record_price(record, state)
+                total += self._record_price(record)
+            elif isinstance(record, BindRecord) and record.start is not None:
+                assert record.end is not None
+                price = self.prices.get((record.fragment, record.part), 0.0)
+                total += price * (record.end - record.start)
             link = link[1]  # type: ignore[assignment]
         return total
 
-    def _record_price(self, record: TaskRecord, state: State) -> float:
+    def _record_price(self, record: TaskRecord) -> float:
         choice = record.choice
         layers = [c.circuits[0] for c in choice.chains]
         if not choice.layers:

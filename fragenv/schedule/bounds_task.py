@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from fragenv.schedule.problem import Plan, Problem
 
 #: settings (choices x sets of sources on the chip) of a problem up to which every plan of each is
-#: looked at; above it, and for tasks with more sources than ``MAX_FREE``, closed forms stand in
-MAX_SETTINGS = 2000
+#: looked at, which takes up to 50 ms each; above it, and for tasks with more sources than
+#: ``MAX_FREE``, closed forms stand in
+MAX_SETTINGS = 500
 MAX_FREE = 4
 #: RUNs of a plan up to which it is written out
 MAX_STEPS = 3000
@@ -42,7 +43,7 @@ MAX_STEPS = 3000
 class TaskBounds:
     """``TaskLeast`` of every choice of a problem, found when asked for."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, max_settings: int = MAX_SETTINGS) -> None:
         self.problem = problem
         self._known: dict[tuple[int, int, int, bool, int], TaskLeast | None] = {}
         self._others: dict[tuple[int, ...], int] = {}
@@ -60,7 +61,7 @@ class TaskBounds:
             for c in options
         }
         #: whether every plan is looked at
-        self.exact = sum(1 << free for *_, free in settings) <= MAX_SETTINGS
+        self.exact = sum(1 << free for *_, free in settings) <= max_settings
 
     def _free(self, choice: Choice, in_dram: frozenset[int]) -> list[int]:
         """Sources that may be on the chip when the choice runs."""
