@@ -7,9 +7,9 @@ clock" is no dominance here, and is not used.
 
 What holds without exception: the transition reads of a state nothing but what is fingerprinted
 here. Of two states that agree in all of it the same decisions are legal, and place the same
-commands at the same times. The latency at the end is the larger of what it was and of those commands' ends,
-and the traffic is what it was and what they move. Hence the state with no more latency and no more
-traffic so far costs no more in the end, whatever is decided.
+commands at the same times. The latency at the end is the larger of what it was and of those
+commands' ends, and the traffic is what it was and what they move. Hence the state with no more
+latency and no more traffic so far costs no more in the end, whatever is decided.
 """
 
 from __future__ import annotations
