@@ -2,6 +2,7 @@
 
 from agents.exact.scheduler import ExactScheduler
 from agents.heuristics.annealing import AnnealingScheduler
+from agents.heuristics.covers import IdealScheduler
 from agents.heuristics.genetic import GeneticScheduler
 from agents.heuristics.neighbourhood import NeighbourhoodScheduler
 from agents.heuristics.ranks import ListScheduler
@@ -23,6 +24,7 @@ _ALL: tuple[Scheduler, ...] = (
     BeamScheduler(),
     AnnealingScheduler(),
     ListScheduler(),
+    IdealScheduler(),
     RestartScheduler(),
     NeighbourhoodScheduler(),
     GeneticScheduler(),

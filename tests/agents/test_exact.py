@@ -8,8 +8,10 @@ import pytest
 from strategies import GraphBuilder, random_chip, random_graph
 
 import agents.heuristics  # noqa: F401 - registers the schedulers
+from agents.exact import ideals
 from agents.exact.branch import branch_and_bound
 from agents.exact.fingerprint import Seen, fingerprint
+from agents.exact.ideals import Price, alone, best_cover
 from agents.exact.objective import Latency, Objective, ProblemCost
 from agents.exact.scheduler import certify
 from agents.scheduler import Budget, Meter, Partial
@@ -18,6 +20,7 @@ from fragenv.graph.dataflow import DataflowGraph
 from fragenv.graph.operators import OpKind
 from fragenv.models import zoo
 from fragenv.schedule.bounds_state import StateBounds
+from fragenv.schedule.choices import Choice
 from fragenv.schedule.problem import Problem
 from fragenv.schedule.state import State
 
@@ -117,3 +120,50 @@ def test_fingerprint__is_that_of_the_future() -> None:
     other.latency_cycles += 1
     other.dram_read_bytes -= 1
     assert seen.dominated(worse) and not seen.dominated(other)
+
+
+def every_cover(problem: Problem, done: frozenset[int], price: Price) -> float:
+    """The cheapest way to run what is left, every order and every choice tried."""
+    if len(done) == len(problem.operators):
+        return 0.0
+    best = float("inf")
+    for choice in (c for options in problem.choices for c in options):
+        makers = {t - problem.num_inputs for t in choice.sources} - {*range(-9, 0)}
+        if done.isdisjoint(choice.operators) and makers <= done:
+            best = min(
+                best, price(choice) + every_cover(problem, done | {*choice.operators}, price)
+            )
+    return best
+
+
+@pytest.mark.parametrize("seed", [1, 4, 9])
+def test_best_cover__is_as_cheap_as_every_cover_there_is(seed: int) -> None:
+    whole = Problem(random_graph(random.Random(seed), 5), "cgra512", 1, 2)
+    problem = Problem(whole.graph, "cgra512", 1, 2, library=whole.library[:1])
+    rng = random.Random(seed)
+    prices = {
+        c.operators: rng.uniform(0.5, 1.5) * len(c.operators) ** 0.5
+        for options in problem.choices
+        for c in options
+    }
+
+    def price(choice: Choice) -> float:
+        return prices[choice.operators]
+
+    cover = best_cover(problem, price, frozenset({0}))
+    assert cover is not None and cover.exact
+    assert cover.cost == pytest.approx(sum(map(price, cover.tasks)))
+    assert cover.cost == pytest.approx(every_cover(problem, frozenset(), price))
+    run = [n for task in cover.tasks for n in task.operators]
+    assert sorted(run) == list(range(len(problem.operators)))
+
+
+def test_best_cover__says_when_it_looked_at_one_order_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = Problem(zoo.graph("lenet"), "cgra512", 1)
+    price, everything = alone(problem), frozenset(range(len(problem.library)))
+    exact = best_cover(problem, price, everything)
+    monkeypatch.setattr(ideals, "MAX_IDEALS", 2)
+    one = best_cover(problem, price, everything)
+    assert exact is not None and one is not None
+    assert exact.exact and not one.exact
+    assert one.cost == pytest.approx(exact.cost)  # a chain has one order
