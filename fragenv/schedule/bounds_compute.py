@@ -3,16 +3,16 @@
 At any time the circuits that are bound, configured or still running after their eviction fit the
 region together, and each does one RUN at a time. One circuit may be there more than once, evicted
 and bound again beside itself. Let every circuit have a price per cycle such that no collection that
-fits costs more than 1. A schedule of T cycles then spends at most T, and every operator spends at least its cheapest
-cycles x price: T is at least the sum. The best prices are the dual of the linear program that
-says how long each collection is there (Gilmore and Gomory's linear program for cutting stock,
-Operations Research 9, 1961). Collections are priced out one by one, each by a small integer
+fits costs more than 1. A schedule of T cycles then spends at most T, and every operator spends at
+least its cheapest cycles x price: T is at least the sum. The best prices are the dual of the linear
+program that says how long each collection is there (Gilmore and Gomory's linear program for cutting
+stock, Operations Research 9, 1961). Collections are priced out one by one, each by a small integer
 program, a knapsack of three resources.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +29,7 @@ MAX_SETS = 200
 
 
 def circuit_prices(
-    problem: Problem, cycles: list[Mapping[Circuit, int]]
+    problem: Problem, cycles: Sequence[Mapping[Circuit, int]]
 ) -> tuple[dict[Circuit, float], float]:
     """The prices, and what all work costs at them: a lower bound on the latency in cycles.
 

@@ -22,7 +22,7 @@ from fragenv.schedule.offers import Offers, occurrences
 from fragenv.schedule.pipelines import build_pipelines
 from fragenv.schedule.steps import TaskPlan
 from fragenv.schedule.tiling import Order, Port, TaskSetting, Tiling
-from fragenv.schedule.tiling_search import choose, tiling_ladder
+from fragenv.schedule.tiling_search import choose, chosen_tilings, tiling_ladder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -216,22 +216,16 @@ class Problem:
         """The tilings of the plans that ``plan`` gives where ``least_bytes`` to ``most_bytes`` are
         free: whatever a schedule holds, one of them is taken. For lower bounds."""
         key = (choice.shape_index, choice.fragment, on_chip, choice.keep)
-        ladders: list[tuple[Tiling | FusedTiling, ...]] = []
         if choice.fused is not None:
             self._fused_plan(key, choice, choice.fused, most_bytes)
-            ladders.append(self._fused_ladders[key])
-        else:
-            ladders.append(self._ladder(key, choice, False))
-            if not ladders[0] or ladders[0][0].sram_bytes > least_bytes:
-                ladders.append(self._ladder(key, choice, True))
-        found: dict[Tiling | FusedTiling, None] = {}
-        rooms = {t.sram_bytes for ladder in ladders for t in ladder if t.sram_bytes > least_bytes}
-        for room in (least_bytes, *sorted(r for r in rooms if r <= most_bytes)):
-            fitting = (choose(ladder, room, self.port) for ladder in ladders)
-            tiling = next((t for t in fitting if t is not None), None)
-            if tiling is not None:
-                found[tiling] = None
-        return list(found)
+            return [*chosen_tilings(self._fused_ladders[key], least_bytes, most_bytes, self.port)]
+        short = self._ladder(key, choice, False)
+        found = chosen_tilings(short, least_bytes, most_bytes, self.port)
+        if not short or short[0].sram_bytes > least_bytes:
+            most_bytes = min(most_bytes, short[0].sram_bytes - 1) if short else most_bytes
+            long = self._ladder(key, choice, True)
+            found = [*chosen_tilings(long, least_bytes, most_bytes, self.port), *found]
+        return [*found]
 
     def deeper_plans(self, choice: Choice, plan: Plan, sram_bytes: int) -> list[TaskPlan]:
         """``plan`` with more weight buffers, as far as its working set fits ``sram_bytes``: 4, 8,
