@@ -23,7 +23,7 @@ from fragenv.schedule.offers import Offers, occurrences
 from fragenv.schedule.pipelines import build_pipelines
 from fragenv.schedule.steps import TaskPlan
 from fragenv.schedule.tiling import Order, Port, TaskSetting, Tiling
-from fragenv.schedule.tiling_search import choose, tiling_ladder
+from fragenv.schedule.tiling_search import choose, chosen_tilings, tiling_ladder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -216,6 +216,23 @@ class Problem:
         if found is None:
             found = self._fused[(*key, tiling)] = FusedPlan(setting, tiling, self.port)
         return found
+
+    def tilings(
+        self, choice: Choice, on_chip: int, least_bytes: int, most_bytes: int
+    ) -> list[Tiling | FusedTiling]:
+        """The tilings of the plans that ``plan`` gives where ``least_bytes`` to ``most_bytes`` are
+        free: whatever a schedule holds, one of them is taken. For lower bounds."""
+        key = (choice.shape_index, choice.fragment, on_chip, choice.keep)
+        if choice.fused is not None:
+            self._fused_plan(key, choice, choice.fused, most_bytes)
+            return [*chosen_tilings(self._fused_ladders[key], least_bytes, most_bytes, self.port)]
+        short = self._ladder(key, choice, False)
+        found = chosen_tilings(short, least_bytes, most_bytes, self.port)
+        if not short or short[0].sram_bytes > least_bytes:
+            most_bytes = min(most_bytes, short[0].sram_bytes - 1) if short else most_bytes
+            long = self._ladder(key, choice, True)
+            found = [*chosen_tilings(long, least_bytes, most_bytes, self.port), *found]
+        return [*found]
 
     def deeper_plans(self, choice: Choice, plan: Plan, sram_bytes: int) -> list[TaskPlan]:
         """``plan`` with more weight buffers, as far as its working set fits ``sram_bytes``: 4, 8,

@@ -341,3 +341,13 @@ def choose(ladder: tuple[AnyTiling, ...], sram_bytes: int, port: Port) -> AnyTil
     limit = SLACK * fitting[-1].cost_cycles(port)
     close = (t for t in fitting if t.cost_cycles(port) <= limit)
     return min(close, key=lambda t: t.sram_bytes * (1 + t.steps / 2))
+
+
+def chosen_tilings(
+    ladder: tuple[AnyTiling, ...], least_bytes: int, most_bytes: int, port: Port
+) -> list[AnyTiling]:
+    """What ``choose`` gives for any room from ``least_bytes`` to ``most_bytes``, without
+    repetition."""
+    rooms = {least_bytes, *(t.sram_bytes for t in ladder if t.sram_bytes > least_bytes)}
+    found = [choose(ladder, room, port) for room in sorted(rooms) if room <= most_bytes]
+    return list(dict.fromkeys(t for t in found if t is not None))
