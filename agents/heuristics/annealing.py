@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import random
 
-from agents.heuristics.search import beam_search, better
-from agents.heuristics.sets import try_sets
+from agents.heuristics.search import better
+from agents.heuristics.sets import try_covers, try_sets
 from agents.scheduler import Budget, BudgetSpentError, Meter, Partial, Result
 from fragenv.schedule.choices import Choice
 from fragenv.schedule.problem import MAX_SLOTS, Problem
@@ -31,14 +31,17 @@ class Plan:
 
 
 class AnnealingScheduler:
-    """Anneals from the best of narrow beams: free, and within every set of fragments that fit."""
+    """Anneals from the best of covers and of narrow beams within sets of fragments that fit."""
 
     name = "annealing"
 
     def solve(self, problem: Problem, budget: Budget, seed: int) -> Result:
         meter = Meter(problem, budget)
-        start = beam_search(meter, 1)
-        for _, path in try_sets(meter, int(budget.apply_calls * START_SHARE))[:1]:
+        share = int(budget.apply_calls * START_SHARE)
+        start = None
+        for _, path in try_covers(meter, share)[:1]:
+            start = path
+        for _, path in try_sets(meter, share // 2)[:1]:
             start = better(problem, start, path)
         if start is None:
             return Result.of(self.name, meter.finish(Partial(problem.initial())), meter)

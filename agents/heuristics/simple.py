@@ -6,7 +6,7 @@ import random
 
 from agents.heuristics.annealing import anneal
 from agents.heuristics.search import beam_search, better, widest_beam
-from agents.heuristics.sets import try_sets
+from agents.heuristics.sets import among_covers, try_covers, try_sets
 from agents.scheduler import Budget, BudgetSpentError, Meter, Partial, Result
 from fragenv.hardware.fragment import Stage
 from fragenv.schedule.problem import MAX_SLOTS, Problem
@@ -99,18 +99,25 @@ class StaticSetScheduler:
 
 
 class BeamScheduler:
-    """Beam search: a third of the budget on sets of fragments that stay bound and a wide beam
-    within the best of them, the rest on a wide beam over all fragments, swapping where it pays."""
+    """Beam search: first the schedules of covers, and a wide beam among what the best of them
+    consist of; then sets of fragments that stay bound and a wide beam within the best of them; the
+    rest on a wide beam over all fragments, swapping where it pays."""
 
     name = "beam"
 
     def solve(self, problem: Problem, budget: Budget, seed: int) -> Result:
         meter = Meter(problem, budget)
         best: Partial | None = None
-        sets = try_sets(meter, budget.apply_calls // 6)
+        covered = try_covers(meter, budget.apply_calls // 4)
+        if covered:
+            best = covered[0][1]
+            among = widest_beam(meter, budget.apply_calls // 3, among_covers(problem, covered))
+            best = better(problem, best, among)
+        sets = try_sets(meter, budget.apply_calls // 12)
         if sets:
-            chosen, best = sets[0]
-            within = widest_beam(meter, budget.apply_calls // 6, lambda c: c.fragment in chosen)
+            chosen, path = sets[0]
+            best = better(problem, best, path)
+            within = widest_beam(meter, budget.apply_calls // 12, lambda c: c.fragment in chosen)
             best = better(problem, best, within)
         best = better(problem, best, widest_beam(meter, meter.left))
         return Result.of(self.name, best or meter.finish(Partial(problem.initial())), meter)

@@ -199,16 +199,36 @@ class Problem:
     def _fused_plan(
         self, key: Key, choice: Choice, shape: FusedShape, sram_bytes: int
     ) -> FusedPlan | None:
-        setting = self.fused_setting(choice, shape, key[2])
-        if key not in self._fused_ladders:
-            self._fused_ladders[key] = FusedSearch(setting, self.port).ladder()
-        tiling = choose(self._fused_ladders[key], sram_bytes, self.port)
+        tiling = choose(self._fused_ladder(key, choice, shape), sram_bytes, self.port)
         if tiling is None:
             return None
         found = self._fused.get((*key, tiling))
         if found is None:
+            setting = self.fused_setting(choice, shape, key[2])
             found = self._fused[(*key, tiling)] = FusedPlan(setting, tiling, self.port)
         return found
+
+    def _fused_ladder(self, key: Key, choice: Choice, shape: FusedShape) -> tuple[FusedTiling, ...]:
+        found = self._fused_ladders.get(key)
+        if found is None:
+            setting = self.fused_setting(choice, shape, key[2])
+            found = self._fused_ladders[key] = FusedSearch(setting, self.port).ladder()
+        return found
+
+    def tilings(
+        self, choice: Choice, on_chip: int, sram_bytes: int
+    ) -> tuple[Tiling, ...] | tuple[FusedTiling, ...]:
+        """Those that ``plan`` chooses from, by rising working set and falling cost."""
+        key = (choice.shape_index, choice.fragment, on_chip, choice.keep)
+        if choice.fused is not None:
+            ladder = self._fused_ladder(key, choice, choice.fused)
+            return tuple(t for t in ladder if t.sram_bytes <= sram_bytes)
+        fitting: tuple[Tiling, ...] = ()
+        for long in (False, True):
+            if not fitting:
+                ladder = self._ladder(key, choice, long)
+                fitting = tuple(t for t in ladder if t.sram_bytes <= sram_bytes)
+        return fitting
 
     def deeper_plans(self, choice: Choice, plan: Plan, sram_bytes: int) -> list[TaskPlan]:
         """``plan`` with more weight buffers, as far as its working set fits ``sram_bytes``: 4, 8,
