@@ -1,9 +1,10 @@
 """Covers: which tasks run a network, chosen all at once by what they take in closed form.
 
-Every operator is in exactly one task. The cover minimises the default cost as if tasks ran one after
-the other: an integer program (set partitioning) over the cycles, the DRAM bytes and the working set
-of every task, by the tilings that ``Problem.plan`` chooses from. HiGHS solves it in about a second,
-so that ``apply`` calls are left for what closed forms do not know: how tasks overlap.
+Every operator is in exactly one task. The cover minimises the default cost as if tasks ran one
+after the other: an integer program (set partitioning) over the cycles, the DRAM bytes and the
+working set of every task, by the tilings that ``Problem.plan`` chooses from. HiGHS solves it in
+about a second, so that ``apply`` calls are left for what closed forms do not know: how tasks
+overlap.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ GAP, NODES = 0.002, 200
 
 
 class Column(NamedTuple):
-    """A task that may be chosen: choice ``index`` at ``node`` with the sources ``on_chip`` kept,
+    """A task that may be chosen: choice ``number`` at ``node`` with the sources ``on_chip`` kept,
     its share of the default cost, and its working set in bytes."""
 
     node: int
-    index: int
+    number: int
     choice: Choice
     on_chip: int
     cost: float
@@ -64,7 +65,7 @@ class Covers:
 
     def estimate(self, fragments: Iterable[int]) -> float:
         """A quick lower estimate of the cost within a set of fragments: nothing is kept, every
-        tensor passes DRAM once, parts of tasks count. Infinite where an operator has no fragment."""
+        tensor passes DRAM once, parts of tasks count. Infinite where an operator has none."""
         columns = [c for f in sorted(fragments) for c in self._columns(f, quick=True)]
         found = _Program(self.problem, _undercut(columns)).solution(exact=False)
         return found[0] if found is not None else inf
@@ -84,7 +85,7 @@ class Covers:
         found = program.solution(exact=True)
         if found is None:
             return None
-        tasks = sorted((c.node, c.index) for c in found[1])
+        tasks = sorted((c.node, c.number) for c in found[1])
         return Cover(tuple(tasks), found[0])
 
     def _columns(self, fragment: int, quick: bool) -> list[Column]:
@@ -114,9 +115,9 @@ class Covers:
         for on_chip in sorted({0, *able, sum(able)}):
             there = sum(sizes[t] for i, t in enumerate(choice.sources) if on_chip >> i & 1)
             room = problem.chip.buffer_bytes - kept - there
-            for tiling in problem.tilings(choice, on_chip, room):
-                cost = self._cost(tiling.latency_cycles, tiling.dram_bytes)
-                found.append(Column(node, index, choice, on_chip, cost, tiling.sram_bytes))
+            for sram, cycles, moved in problem.tilings(choice, on_chip, room):
+                cost = self._cost(cycles, moved)
+                found.append(Column(node, index, choice, on_chip, cost, sram))
         return found
 
     def _cost(self, cycles: int, moved: int) -> float:

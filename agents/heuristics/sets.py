@@ -14,7 +14,6 @@ from fragenv.hardware.fragment import Stage
 from fragenv.schedule.choices import busiest_cycles
 from fragenv.schedule.problem import Problem
 
-
 #: sets of fragments that are covered; what counts as equally good; the longest swap that may pay,
 #: over the bound on latency
 COVERED, ALIKE, SHORT_SWAP = 4, 1.005, 0.01

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from fragenv.errors import FragenvError
@@ -215,20 +215,20 @@ class Problem:
             found = self._fused_ladders[key] = FusedSearch(setting, self.port).ladder()
         return found
 
-    def tilings(
-        self, choice: Choice, on_chip: int, sram_bytes: int
-    ) -> tuple[Tiling, ...] | tuple[FusedTiling, ...]:
-        """Those that ``plan`` chooses from, by rising working set and falling cost."""
+    def tilings(self, choice: Choice, on_chip: int, sram_bytes: int) -> list[tuple[int, int, int]]:
+        """What ``plan`` chooses from: of each tiling that fits ``sram_bytes`` its working set, and
+        the cycles and DRAM bytes that it is estimated to take; by rising working set."""
         key = (choice.shape_index, choice.fragment, on_chip, choice.keep)
+        ladders: Iterator[tuple[FusedTiling, ...] | tuple[Tiling, ...]]
         if choice.fused is not None:
-            ladder = self._fused_ladder(key, choice, choice.fused)
-            return tuple(t for t in ladder if t.sram_bytes <= sram_bytes)
-        fitting: tuple[Tiling, ...] = ()
-        for long in (False, True):
-            if not fitting:
-                ladder = self._ladder(key, choice, long)
-                fitting = tuple(t for t in ladder if t.sram_bytes <= sram_bytes)
-        return fitting
+            ladders = iter([self._fused_ladder(key, choice, choice.fused)])
+        else:
+            ladders = (self._ladder(key, choice, long) for long in (False, True))
+        for ladder in ladders:
+            fitting = [t for t in ladder if t.sram_bytes <= sram_bytes]
+            if fitting:
+                return [(t.sram_bytes, t.latency_cycles, t.dram_bytes) for t in fitting]
+        return []
 
     def deeper_plans(self, choice: Choice, plan: Plan, sram_bytes: int) -> list[TaskPlan]:
         """``plan`` with more weight buffers, as far as its working set fits ``sram_bytes``: 4, 8,
