@@ -2,8 +2,8 @@
 
 from agents.exact.scheduler import ExactScheduler
 from agents.heuristics.annealing import AnnealingScheduler
-from agents.heuristics.covers import IdealScheduler
 from agents.heuristics.genetic import GeneticScheduler
+from agents.heuristics.ideals import IdealScheduler
 from agents.heuristics.neighbourhood import NeighbourhoodScheduler
 from agents.heuristics.ranks import ListScheduler
 from agents.heuristics.restarts import RestartScheduler

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import random
 
-from agents.heuristics.search import beam_search, better
-from agents.heuristics.sets import try_sets
+from agents.heuristics.search import better
+from agents.heuristics.sets import try_covers, try_sets
 from agents.scheduler import Budget, BudgetSpentError, Meter, Partial, Result
 from fragenv.schedule.choices import Choice
 from fragenv.schedule.problem import MAX_SLOTS, Problem
@@ -31,14 +31,17 @@ class Plan:
 
 
 class AnnealingScheduler:
-    """Anneals from the best of narrow beams: free, and within every set of fragments that fit."""
+    """Anneals from the best of covers and of narrow beams within sets of fragments that fit."""
 
     name = "annealing"
 
     def solve(self, problem: Problem, budget: Budget, seed: int) -> Result:
         meter = Meter(problem, budget)
-        start = beam_search(meter, 1)
-        for _, path in try_sets(meter, int(budget.apply_calls * START_SHARE))[:1]:
+        share = int(budget.apply_calls * START_SHARE)
+        start = None
+        for _, path in try_covers(meter, share)[:1]:
+            start = path
+        for _, path in try_sets(meter, share // 2)[:1]:
             start = better(problem, start, path)
         if start is None:
             return Result.of(self.name, meter.finish(Partial(problem.initial())), meter)
@@ -88,12 +91,24 @@ def _trail(path: Partial) -> list[Partial]:
 
 
 def plan_of(problem: Problem, path: Partial) -> Plan:
-    """The plan that decodes to ``path``."""
+    """The plan that decodes to ``path``. Operators inside its tasks prefer their largest task
+    without fused layers on the same fragment, right after where they run now."""
     choices = [0] * len(problem.operators)
     priorities = [float(i) for i in range(len(problem.operators))]
     for position, action in enumerate(path.actions):
         node, index = divmod(action - MAX_SLOTS, problem.num_choices + 1)
-        choices[node], priorities[node] = index, float(position)
+        chosen = problem.choices[node][index]
+        for place, other in enumerate(chosen.operators):
+            priorities[other] = position + place / len(problem.operators)
+            choices[other] = next(
+                (
+                    i
+                    for i, c in enumerate(problem.choices[other])
+                    if c.fragment == chosen.fragment and not c.layers and not c.keep
+                ),
+                0,
+            )
+        choices[node] = index
     return Plan(choices, priorities)
 
 
@@ -113,11 +128,14 @@ class Moves:
         self.nodes = [n for n, offered in enumerate(self.offered) if offered]
 
     def change(self, plan: Plan, rng: random.Random) -> Plan:
-        """A choice, its keeping alone, all uses of a fragment in a range, or a priority."""
+        """A choice, on the same fragment or any, its keeping alone, all uses of a fragment in a
+        range, or a priority."""
         new = plan.copy()
         node = rng.choice(self.nodes)
         kind = rng.random()
-        if kind < 0.45:
+        if kind < 0.3:
+            new.choices[node] = rng.choice(self._alike(node, new.choices[node]))
+        elif kind < 0.45:
             new.choices[node] = rng.choice(self.offered[node])
         elif kind < 0.65:
             now = self.problem.choices[node][new.choices[node]]
@@ -127,6 +145,12 @@ class Moves:
         else:
             new.priorities[node] += rng.uniform(-3.0, 3.0)
         return new
+
+    def _alike(self, node: int, now: int) -> list[int]:
+        """The allowed choices of a node on the fragment that it has now."""
+        options = self.problem.choices[node]
+        found = [i for i in self.offered[node] if options[i].fragment == options[now].fragment]
+        return found or self.offered[node]
 
     def _move_fragment(self, plan: Plan, node: int, rng: random.Random) -> None:
         old = self.problem.choices[node][plan.choices[node]].fragment
@@ -153,9 +177,10 @@ class Moves:
 def _decode(meter: Meter, plan: Plan, trail: list[Partial]) -> Partial:
     """The schedule of a plan; decisions that agree with ``trail`` are taken from there."""
     problem = meter.problem
+    heads = _heads(problem, plan)
     path, shared = trail[0], 1
     while not path.state.finished:
-        action = _next_action(problem, path, plan)
+        action = _next_action(problem, path, plan, heads)
         if shared and shared < len(trail) and trail[shared].action == action:
             path = trail[shared]
             shared += 1
@@ -165,14 +190,27 @@ def _decode(meter: Meter, plan: Plan, trail: list[Partial]) -> Partial:
     return path
 
 
-def _next_action(problem: Problem, path: Partial, plan: Plan) -> int:
+def _heads(problem: Problem, plan: Plan) -> set[int]:
+    """The operators at which the plan begins tasks: those in no task of an earlier one."""
+    heads: set[int] = set()
+    taken: set[int] = set()
+    for node in sorted(range(len(plan.choices)), key=lambda n: (plan.priorities[n], n)):
+        if node not in taken and problem.choices[node]:
+            heads.add(node)
+            taken.update(problem.choices[node][plan.choices[node]].operators)
+    return heads
+
+
+def _next_action(problem: Problem, path: Partial, plan: Plan, heads: set[int]) -> int:
+    """The wanted task of the first operator that is ready; one that is inside the task of another
+    waits for that one as long as something else is ready."""
     stride = problem.num_choices + 1
     legal = [
         divmod(a - MAX_SLOTS, stride)
         for a in problem.legal_actions(path.state)
         if a >= MAX_SLOTS and (a - MAX_SLOTS) % stride < problem.num_choices
     ]
-    node = min((n for n, _ in legal), key=lambda n: (plan.priorities[n], n))
+    node = min((n for n, _ in legal), key=lambda n: (n not in heads, plan.priorities[n], n))
     indices = [i for n, i in legal if n == node]
     wanted = plan.choices[node]
     fragment = problem.choices[node][wanted].fragment

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import NamedTuple
 
+from agents.heuristics.covers import Cover, Covers, run_cover
 from agents.heuristics.search import Filter, beam_search, better
 from agents.scheduler import Meter, Partial
 from fragenv.hardware.chip import Area
 from fragenv.hardware.fragment import Stage
 from fragenv.schedule.choices import busiest_cycles
 from fragenv.schedule.problem import Problem
+
+#: sets of fragments that are covered; what counts as equally good; the longest swap that may pay,
+#: over the bound on latency
+COVERED, ALIKE, SHORT_SWAP = 4, 1.005, 0.01
 
 
 def fitting_sets(problem: Problem) -> list[frozenset[int]]:
@@ -84,6 +90,53 @@ class _Estimates:
             moved += best.moved
         cycles = max(*load.values(), moved / problem.chip.dram_bytes_per_cycle)
         return cycles / problem.bound_cycles + moved / problem.bound.traffic_bytes
+
+
+def try_covers(meter: Meter, calls: int) -> list[tuple[Cover, Partial]]:
+    """The schedules of a cover for each of the sets of fragments that promise most, and for all
+    fragments in turns where a swap is short; cheapest first, while ``calls`` last."""
+    problem, limit = meter.problem, meter.calls + calls
+    covers = Covers(problem)
+    found: list[tuple[float, int, Cover, Partial]] = []
+    for chosen, swaps in _promising(covers):
+        if meter.calls >= limit and found:
+            break
+        cover = covers.best(chosen, swaps)
+        if cover is None or any(cover.tasks == other.tasks for _, _, other, _ in found):
+            continue
+        path = run_cover(meter, cover)
+        if path is None:
+            break
+        found.append((problem.cost(path.state), len(found), cover, path))
+    return [(cover, path) for _, _, cover, path in sorted(found, key=lambda item: item[:2])]
+
+
+def among_covers(problem: Problem, covered: list[tuple[Cover, Partial]]) -> Filter:
+    """Choices for the same operators as some task of the covers, on a fragment of the covers."""
+    tasks = [problem.choices[n][i] for cover, _ in covered for n, i in cover.tasks]
+    operators = {choice.operators for choice in tasks}
+    fragments = {choice.fragment for choice in tasks}
+    return lambda choice: choice.operators in operators and choice.fragment in fragments
+
+
+def _promising(covers: Covers) -> Iterator[tuple[frozenset[int], bool]]:
+    """(fragments, whether they take turns), the best ``COVERED`` sets by estimate first: of sets
+    that are as good, the one with the fewest fragments."""
+    problem = covers.problem
+    ranked = sorted((covers.estimate(s), len(s), sorted(s)) for s in fitting_sets(problem))
+    taken: list[tuple[float, frozenset[int]]] = []
+    for cost, _, numbers in ranked:
+        chosen = frozenset(numbers)
+        if any(other < chosen and best <= cost * ALIKE for best, other in taken):
+            continue
+        taken.append((cost, chosen))
+        yield chosen, False
+        if len(taken) == COVERED:
+            break
+    arrays = [i for i, f in enumerate(problem.library) if Stage.MAC in f.stages]
+    swap = min((problem.bind_cycles[i] for i in arrays), default=0)
+    if len(arrays) > 1 and swap < SHORT_SWAP * problem.bound.latency_cycles:
+        yield frozenset(range(len(problem.library))), True
 
 
 def try_sets(meter: Meter, calls: int) -> list[tuple[frozenset[int], Partial]]:

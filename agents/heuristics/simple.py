@@ -6,7 +6,7 @@ import random
 
 from agents.heuristics.annealing import anneal
 from agents.heuristics.search import beam_search, better, widest_beam
-from agents.heuristics.sets import try_sets
+from agents.heuristics.sets import among_covers, try_covers, try_sets
 from agents.scheduler import Budget, BudgetSpentError, Meter, Partial, Result
 from fragenv.hardware.fragment import Stage
 from fragenv.schedule.problem import MAX_SLOTS, Problem
@@ -99,18 +99,30 @@ class StaticSetScheduler:
 
 
 class BeamScheduler:
-    """Beam search: a third of the budget on sets of fragments that stay bound and a wide beam
-    within the best of them, the rest on a wide beam over all fragments, swapping where it pays."""
+    """Beam search: the schedules of covers, sets of fragments that stay bound, a wide beam within
+    the best of these, and one among what the covers consist of. Where the budget is enough for it,
+    half of it goes into a wide beam over all choices, swapping where it pays."""
 
     name = "beam"
 
     def solve(self, problem: Problem, budget: Budget, seed: int) -> Result:
         meter = Meter(problem, budget)
         best: Partial | None = None
-        sets = try_sets(meter, budget.apply_calls // 6)
+        covered = try_covers(meter, budget.apply_calls // 6)
+        if covered:
+            best = covered[0][1]
+        sets = try_sets(meter, budget.apply_calls // 12)
         if sets:
-            chosen, best = sets[0]
-            within = widest_beam(meter, budget.apply_calls // 6, lambda c: c.fragment in chosen)
-            best = better(problem, best, within)
-        best = better(problem, best, widest_beam(meter, meter.left))
+            chosen, path = sets[0]
+            within = widest_beam(meter, budget.apply_calls // 12, lambda c: c.fragment in chosen)
+            best = better(problem, best, better(problem, path, within))
+        # the narrowest beam tries about every choice once
+        everything = sum(map(len, problem.choices))
+        free = everything < meter.left // 2
+        if covered:
+            share = meter.left // 2 if free else meter.left
+            among = widest_beam(meter, share, among_covers(problem, covered))
+            best = better(problem, best, among)
+        if free or not covered:
+            best = better(problem, best, widest_beam(meter, meter.left))
         return Result.of(self.name, best or meter.finish(Partial(problem.initial())), meter)

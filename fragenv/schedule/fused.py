@@ -9,7 +9,7 @@ MICRO 2016). Weights of all layers stay in the buffer from their first use to th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from fragenv.hardware.fragment import Fragment
 from fragenv.hardware.timing import ceil_div
@@ -167,6 +167,12 @@ class RowPlan:
         return Chunk((frame, frame + 1), (first, last), array, inputs, residual, cols)
 
 
+@lru_cache(maxsize=4096)
+def row_plan(shape: FusedShape, rows: int) -> RowPlan:
+    """The ``RowPlan`` of a shape, made once: it does not depend on circuits or on what is kept."""
+    return RowPlan(shape, rows)
+
+
 def layer_cycles(plan: RowPlan, layer: int, setting: TaskSetting) -> list[int]:
     """Cycles of the RUN of a layer for each tile of a frame; 0 where it computes nothing."""
     known: dict[tuple[int, ...], int] = {}
@@ -201,7 +207,7 @@ class FusedSearch:
         shared = len(set(self.setting.units)) == 1
         found: list[FusedTiling] = []
         for count in options:
-            plan = RowPlan(self.shape, count)
+            plan = row_plan(self.shape, count)
             steps = plan.tiles * len(self.shape.layers) * self.setting.batch
             if steps > MAX_FUSED_STEPS and count > 1:
                 continue
@@ -213,7 +219,7 @@ class FusedSearch:
 
     def smallest_bytes(self) -> int:
         """The working set with one row at a time."""
-        return self._bytes(RowPlan(self.shape, 1), 0, 0, 1)
+        return self._bytes(row_plan(self.shape, 1), 0, 0, 1)
 
     def _bytes(self, plan: RowPlan, loads: int, layers: int, outputs: int) -> int:
         """The working set: weights, rings, rows before pools, outputs."""

@@ -12,10 +12,10 @@ from fragenv.schedule.fused import (
     FusedSetting,
     FusedTiling,
     Ring,
-    RowPlan,
     inner_wires,
     layer_cycles,
     loaded_wires,
+    row_plan,
 )
 from fragenv.schedule.layers import Wire
 from fragenv.schedule.steps import Step, Transfer
@@ -96,7 +96,7 @@ class _Writer:
     def __init__(self, setting: FusedSetting, tiling: FusedTiling, port: Port) -> None:
         self.setting, self.tiling, self.port = setting, tiling, port
         self.shape = setting.shape
-        self.plan = RowPlan(setting.shape, tiling.rows)
+        self.plan = row_plan(setting.shape, tiling.rows)
         self.settings = [setting.layer(i) for i in range(len(self.shape.layers))]
         self.cycles = [layer_cycles(self.plan, i, s) for i, s in enumerate(self.settings)]
         self.rings = {w: self.plan.ring(w, tiling.loads_ahead) for w in loaded_wires(setting)}

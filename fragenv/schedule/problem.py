@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from fragenv.errors import FragenvError
@@ -206,14 +206,12 @@ class Problem:
     def _fused_plan(
         self, key: Key, choice: Choice, shape: FusedShape, sram_bytes: int
     ) -> FusedPlan | None:
-        setting = self.fused_setting(choice, shape, key[2])
-        if key not in self._fused_ladders:
-            self._fused_ladders[key] = FusedSearch(setting, self.port).ladder()
-        tiling = choose(self._fused_ladders[key], sram_bytes, self.port)
+        tiling = choose(self._fused_ladder(key, choice, shape), sram_bytes, self.port)
         if tiling is None:
             return None
         found = self._fused.get((*key, tiling))
         if found is None:
+            setting = self.fused_setting(choice, shape, key[2])
             found = self._fused[(*key, tiling)] = FusedPlan(setting, tiling, self.port)
         return found
 
@@ -224,8 +222,8 @@ class Problem:
         free: whatever a schedule holds, one of them is taken. For lower bounds."""
         key = (choice.shape_index, choice.fragment, on_chip, choice.keep)
         if choice.fused is not None:
-            self._fused_plan(key, choice, choice.fused, most_bytes)
-            return [*chosen_tilings(self._fused_ladders[key], least_bytes, most_bytes, self.port)]
+            ladder = self._fused_ladder(key, choice, choice.fused)
+            return [*chosen_tilings(ladder, least_bytes, most_bytes, self.port)]
         short = self._ladder(key, choice, False)
         found = chosen_tilings(short, least_bytes, most_bytes, self.port)
         if not short or short[0].sram_bytes > least_bytes:
@@ -233,6 +231,30 @@ class Problem:
             long = self._ladder(key, choice, True)
             found = [*chosen_tilings(long, least_bytes, most_bytes, self.port), *found]
         return [*found]
+
+    def _fused_ladder(self, key: Key, choice: Choice, shape: FusedShape) -> tuple[FusedTiling, ...]:
+        found = self._fused_ladders.get(key)
+        if found is None:
+            setting = self.fused_setting(choice, shape, key[2])
+            found = self._fused_ladders[key] = FusedSearch(setting, self.port).ladder()
+        return found
+
+    def tiling_costs(
+        self, choice: Choice, on_chip: int, sram_bytes: int
+    ) -> list[tuple[int, int, int]]:
+        """What ``plan`` chooses from: of each tiling that fits ``sram_bytes`` its working set, and
+        the cycles and DRAM bytes that it is estimated to take; by rising working set."""
+        key = (choice.shape_index, choice.fragment, on_chip, choice.keep)
+        ladders: Iterator[tuple[FusedTiling, ...] | tuple[Tiling, ...]]
+        if choice.fused is not None:
+            ladders = iter([self._fused_ladder(key, choice, choice.fused)])
+        else:
+            ladders = (self._ladder(key, choice, long) for long in (False, True))
+        for ladder in ladders:
+            fitting = [t for t in ladder if t.sram_bytes <= sram_bytes]
+            if fitting:
+                return [(t.sram_bytes, t.latency_cycles, t.dram_bytes) for t in fitting]
+        return []
 
     def deeper_plans(self, choice: Choice, plan: Plan, sram_bytes: int) -> list[TaskPlan]:
         """``plan`` with more weight buffers, as far as its working set fits ``sram_bytes``: 4, 8,
