@@ -25,7 +25,7 @@ class WeightsError(FragenvError):
 
 def shipped(name: str) -> Path:
     """The file of weights that comes with the package under this name."""
-    return Path(str(files("fragenv.generate") / "weights" / f"{name}.safetensors"))
+    return Path(str(files("fragenv.generate") / "trained" / f"{name}.safetensors"))
 
 
 def write_weights(path: Path, system: str, tensors: Mapping[str, Tensor], header: Any) -> None:
