@@ -16,6 +16,7 @@ ORDER = (
     "patterns",
     "hardware",
     "schedule",
+    "generate",
     "report",
     "env",
     "rtl",

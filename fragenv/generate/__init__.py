@@ -1,0 +1,9 @@
+"""Generation: networks that are made for a chip instead of fitted to it.
+
+* ``architecture``: a cell as a typed directed acyclic graph; ``canonical`` says which cells are the
+  same function, ``nb201`` and ``dense`` convert from and to two search spaces.
+* ``skeleton``: a cell repeated into a whole network, as a module, ONNX file or dataflow graph.
+* ``generator``: what every generative system promises; ``systems`` is the list of them, one file
+  each; ``evaluate`` measures any of them.
+* ``latency``: what the scheduler says about a cell; ``scores``: what can be said without training.
+"""

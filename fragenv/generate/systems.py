@@ -1,0 +1,11 @@
+"""The generative systems, by name. A further one is a file of its own and a line here."""
+
+from __future__ import annotations
+
+from fragenv.generate.baselines import MutationGenerator, RandomGenerator
+from fragenv.generate.dgmg import DgmgGenerator
+from fragenv.generate.generator import GENERATORS, Generator
+
+_ALL: tuple[type[Generator], ...] = (RandomGenerator, MutationGenerator, DgmgGenerator)
+for _system in _ALL:
+    GENERATORS.add(str(_system.name), _system)

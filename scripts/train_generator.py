@@ -1,0 +1,128 @@
+"""Train a generative system and write its weights."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import nn
+
+from fragenv.errors import FragenvError
+from fragenv.generate import cycles, dgmg_training
+from fragenv.generate.dgmg_model import Dgmg
+from fragenv.generate.training import Trainer, TrainingConfig
+from fragenv.generate.weights import WeightsError, read_weights, write_weights
+from fragenv.registry import Registry
+
+#: seconds between two states on disk, from which an interrupted training goes on
+SAVE_EVERY_S = 20.0
+_STATE = "training state"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a system is trained and written, and what to say about the result."""
+
+    config: TrainingConfig
+    trainer: Callable[[TrainingConfig, int], Trainer]
+    save: Callable[[Path, nn.Module, str], None]
+    summary: Callable[[nn.Module], str]
+
+
+RECIPES: Registry[Recipe] = Registry("training")
+
+
+def _cycle_trainer(config: TrainingConfig, seed: int) -> Trainer:
+    return dgmg_training.make_trainer(cycles.CONFIG, cycles.cycles(), config, seed)
+
+
+def _save_dgmg(path: Path, model: nn.Module, command: str) -> None:
+    assert isinstance(model, Dgmg)
+    dgmg_training.save_dgmg(path, model, command)
+
+
+def _cycle_summary(model: nn.Module) -> str:
+    assert isinstance(model, Dgmg)
+    return f"a sample is a cycle with probability {cycles.probability_of_a_cycle(model):.4f}"
+
+
+RECIPES.add(
+    "dgmg-cycles", Recipe(dgmg_training.TRAINING, _cycle_trainer, _save_dgmg, _cycle_summary)
+)
+
+
+def run(recipe: Recipe, seed: int, output: Path, command: str) -> tuple[nn.Module, float]:
+    """Train and write ``output``; go on from ``output``'s state where there is one. The model and
+    the processor seconds of all parts of the training."""
+    state_path = output.with_suffix(".state")
+    settings = json.dumps({"config": repr(recipe.config), "seed": seed, "output": output.name})
+    trainer, before = recipe.trainer(recipe.config, seed), 0.0
+    if state_path.exists():
+        tensors, header = read_weights(state_path, _STATE)
+        if header["settings"] != settings:
+            raise WeightsError(
+                f"'{state_path}' is the state of a training with other options; remove it to "
+                "begin anew"
+            )
+        trainer.restore(tensors)
+        before = header["seconds"]
+    start, saved = time.process_time(), time.monotonic()
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}"))
+    with Progress(*columns, TimeRemainingColumn()) as progress:
+        bar = progress.add_task("training", total=recipe.config.steps)
+        while not trainer.finished:
+            loss = trainer.step()
+            progress.update(bar, completed=trainer.step_number, description=f"loss {loss:8.4f}")
+            if time.monotonic() - saved > SAVE_EVERY_S:
+                seconds = before + time.process_time() - start
+                header = {"settings": settings, "seconds": seconds}
+                write_weights(state_path, _STATE, trainer.state(), header)
+                saved = time.monotonic()
+    recipe.save(output, trainer.model.eval(), command)
+    state_path.unlink(missing_ok=True)
+    return trainer.model, before + time.process_time() - start
+
+
+def main(
+    system: Annotated[str, typer.Argument(help=f"One of: {', '.join(RECIPES)}.")],
+    output: Annotated[Path | None, typer.Option(help="File for the weights.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Steps of the optimiser instead of the recipe's.", min=1)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of weights and batches.")] = 0,
+) -> None:
+    """Train SYSTEM and write its weights, by default under results/generate.
+
+    Uses one core. Interrupted and called again with the same options, it goes on where it was.
+
+    Example: scripts/train_generator.py dgmg-cycles
+    """
+    torch.set_num_threads(1)
+    command = shlex.join(["python", "scripts/train_generator.py", *sys.argv[1:]])
+    try:
+        recipe = RECIPES.get(system)
+        if steps is not None:
+            recipe = replace(recipe, config=replace(recipe.config, steps=steps))
+        path = output or Path("results/generate") / f"{system}.safetensors"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WeightsError(f"cannot make '{path.parent}': {error.strerror}") from None
+        model, seconds = run(recipe, seed, path, command)
+    except FragenvError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(2) from None
+    typer.echo(f"wrote {path} after {seconds:.0f} s of one core: {recipe.summary(model)}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
