@@ -29,7 +29,7 @@ MAX_LINES = 400
 SINGLE_USE = {
     "numba": {
         f"fragenv/schedule/{name}.py"
-        for name in ("timeline", "placement", "cycle_ratio", "pauses", "rooms")
+        for name in ("timeline", "placement", "cycle_ratio", "pauses", "rooms", "bounds_plan")
     }
 }
 
