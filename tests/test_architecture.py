@@ -25,7 +25,13 @@ ORDER = (
 BASE = {"errors", "registry", "serialize"}
 MAX_LINES = 400
 #: imported in one place only, so that a change of the library has one place to go
-SINGLE_USE = {"numba": {"fragenv/schedule/timeline.py", "fragenv/schedule/placement.py"}}
+SINGLE_USE = {
+    "numba": {
+        "fragenv/schedule/timeline.py",
+        "fragenv/schedule/placement.py",
+        "fragenv/schedule/bounds_plan.py",
+    }
+}
 
 
 def runtime_imports(tree: ast.Module) -> Iterator[str]:
