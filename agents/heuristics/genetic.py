@@ -15,7 +15,8 @@ from agents.heuristics.sets import try_sets
 from agents.scheduler import Budget, BudgetSpentError, Meter, Partial, Result
 from fragenv.schedule.problem import MAX_SLOTS, Problem
 
-#: tuned by ``scripts/tune.py genetic`` on the training models of ``agents/splits.toml``
+#: set by hand, with LeNet, AlexNet and SqueezeNet in sight; ``scripts/tune.py genetic``
+#: ranks other values
 POPULATION, ELITE, MUTANTS, BIAS = 24, 0.25, 0.15, 0.8
 #: share of genes of a child that are drawn anew
 GENE_MUTATION = 0.02

@@ -15,7 +15,8 @@ from agents.scheduler import Budget, Meter, Partial, Result
 from fragenv.schedule.choices import Choice
 from fragenv.schedule.problem import MAX_SLOTS, Problem
 
-#: tuned by ``scripts/tune.py neighbourhood`` on the training models of ``agents/splits.toml``
+#: set by hand, with LeNet, AlexNet and SqueezeNet in sight; ``scripts/tune.py neighbourhood``
+#: ranks other values
 WINDOW, WIDTH = 4, 2
 #: share of the calls for the first schedule
 START_SHARE = 0.3

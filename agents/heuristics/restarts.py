@@ -8,7 +8,8 @@ from agents.heuristics.sets import try_sets
 from agents.scheduler import Budget, Meter, Partial, Result
 from fragenv.schedule.problem import Problem
 
-#: tuned by ``scripts/tune.py restarts`` on the training models of ``agents/splits.toml``
+#: set by hand, with LeNet, AlexNet and SqueezeNet in sight; ``scripts/tune.py restarts``
+#: ranks other values
 RESTARTS = 6
 #: share of the calls for the schedules that annealing starts from
 START_SHARE = 0.25
