@@ -119,6 +119,13 @@ def among_covers(problem: Problem, covered: list[tuple[Cover, Partial]]) -> Filt
     return lambda choice: choice.operators in operators and choice.fragment in fragments
 
 
+def side_by_side(problem: Problem) -> list[frozenset[int]]:
+    """The sets with more than one array fragment, those first that promise most where frames
+    overlap."""
+    arrays = {i for i, f in enumerate(problem.library) if Stage.MAC in f.stages}
+    return [s for s in fitting_sets(problem) if len(s & arrays) > 1]
+
+
 def _promising(covers: Covers) -> Iterator[tuple[frozenset[int], bool]]:
     """(fragments, whether they take turns), the best ``COVERED`` sets by estimate first: of sets
     that are as good, the one with the fewest fragments."""
@@ -147,7 +154,7 @@ def try_sets(meter: Meter, calls: int) -> list[tuple[frozenset[int], Partial]]:
         if meter.calls >= limit and found:
             break
         best = None
-        for allow in (_within(chosen), _divided(problem, chosen)):
+        for allow in (within(chosen), _divided(problem, chosen)):
             best = better(problem, best, beam_search(meter, 1, allow))
             if len(chosen) == 1:
                 break
@@ -156,7 +163,8 @@ def try_sets(meter: Meter, calls: int) -> list[tuple[frozenset[int], Partial]]:
     return [(chosen, path) for _, _, chosen, path in sorted(found, key=lambda item: item[:2])]
 
 
-def _within(chosen: frozenset[int]) -> Filter:
+def within(chosen: frozenset[int]) -> Filter:
+    """Choices on a fragment of a set."""
     return lambda choice: choice.fragment in chosen
 
 

@@ -6,7 +6,7 @@ import random
 
 from agents.heuristics.annealing import anneal
 from agents.heuristics.search import beam_search, better, widest_beam
-from agents.heuristics.sets import among_covers, try_covers, try_sets
+from agents.heuristics.sets import among_covers, side_by_side, try_covers, try_sets, within
 from agents.scheduler import Budget, BudgetSpentError, Meter, Partial, Result
 from fragenv.hardware.fragment import Stage
 from fragenv.schedule.problem import MAX_SLOTS, Problem
@@ -100,8 +100,9 @@ class StaticSetScheduler:
 
 class BeamScheduler:
     """Beam search: the schedules of covers, sets of fragments that stay bound, a wide beam within
-    the best of these, and one among what the covers consist of. Where the budget is enough for it,
-    half of it goes into a wide beam over all choices, swapping where it pays."""
+    the best of these, one among what the covers consist of, and one within a set of fragments that
+    work side by side. Where the budget is enough for it, half of it goes into a wide beam over all
+    choices, swapping where it pays."""
 
     name = "beam"
 
@@ -114,15 +115,18 @@ class BeamScheduler:
         sets = try_sets(meter, budget.apply_calls // 12)
         if sets:
             chosen, path = sets[0]
-            within = widest_beam(meter, budget.apply_calls // 12, lambda c: c.fragment in chosen)
-            best = better(problem, best, better(problem, path, within))
+            found = widest_beam(meter, budget.apply_calls // 12, within(chosen))
+            best = better(problem, best, better(problem, path, found))
         # the narrowest beam tries about every choice once
         everything = sum(map(len, problem.choices))
         free = everything < meter.left // 2
         if covered:
             share = meter.left // 2 if free else meter.left
-            among = widest_beam(meter, share, among_covers(problem, covered))
-            best = better(problem, best, among)
+            filters = [among_covers(problem, covered)]
+            filters += [within(chosen) for chosen in side_by_side(problem)[:1]]
+            for allow in filters:
+                found = widest_beam(meter, share // len(filters), allow)
+                best = better(problem, best, found)
         if free or not covered:
             best = better(problem, best, widest_beam(meter, meter.left))
         return Result.of(self.name, best or meter.finish(Partial(problem.initial())), meter)
