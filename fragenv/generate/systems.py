@@ -5,7 +5,13 @@ from __future__ import annotations
 from fragenv.generate.baselines import MutationGenerator, RandomGenerator
 from fragenv.generate.dgmg import DgmgGenerator
 from fragenv.generate.generator import GENERATORS, Generator
+from fragenv.generate.ws_flex import WsFlexGenerator
 
-_ALL: tuple[type[Generator], ...] = (RandomGenerator, MutationGenerator, DgmgGenerator)
+_ALL: tuple[type[Generator], ...] = (
+    RandomGenerator,
+    MutationGenerator,
+    WsFlexGenerator,
+    DgmgGenerator,
+)
 for _system in _ALL:
     GENERATORS.add(str(_system.name), _system)

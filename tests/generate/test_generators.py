@@ -26,7 +26,7 @@ SCORES = [convolutions(a) for a in CORPUS]
 def make(name: str) -> Generator:
     """A generator that trains for a second."""
     system = GENERATORS.get(name)
-    brief = {"training": TrainingConfig(steps=30, learning_rate=1e-2)}
+    brief = {"training": TrainingConfig(steps=15, learning_rate=1e-2)}
     return system(**(brief if "training" in signature(system).parameters else {}))
 
 
