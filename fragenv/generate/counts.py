@@ -23,8 +23,8 @@ class Counts:
 def counts(architecture: Architecture, skeleton: Skeleton) -> Counts:
     """What ``build_network`` and ``build_graph`` give, without building anything.
 
-    The normalisation in the head is a multiplication per channel and pixel of its own; all others
-    are folded into convolutions.
+    Multiply-accumulates are those of convolutions and of the head's product. Normalisations are
+    folded into convolutions; the head's, where it cannot be, is not counted.
     """
     colours, rows, columns = skeleton.input_shape
     channels, pixels = skeleton.channels, rows * columns
@@ -48,5 +48,5 @@ def counts(architecture: Architecture, skeleton: Skeleton) -> Counts:
                 parameters += skeleton.cells_per_stage * (weights + 2 * channels)
                 macs += skeleton.cells_per_stage * weights * pixels
     parameters += 2 * channels + (channels + 1) * skeleton.classes
-    macs += channels * pixels + channels * skeleton.classes
+    macs += channels * skeleton.classes
     return Counts(parameters, macs)

@@ -135,7 +135,8 @@ class ZeroCost:
         images = self.images()[:, None].expand(-1, count, -1, -1, -1)
         last = self._network(arithmetic, images, types, edges)
         arithmetic.note(_normalised(last), torch.arange(count))
-        return torch.linalg.slogdet(arithmetic.kernels.double()).logabsdet
+        result: Tensor = torch.linalg.slogdet(arithmetic.kernels.double()).logabsdet
+        return result
 
     def _log_synflow(self, types: Tensor, edges: Tensor) -> Tensor:
         config, count = self.config, len(types)
@@ -144,7 +145,8 @@ class ZeroCost:
         last = self._network(_Derivatives(self.weight), start, types, edges)
         # a head of one class with all weights 1: its own weights count once more
         value, derivative = last.mean((3, 4)).sum(2)
-        return (value + derivative).log()
+        result: Tensor = (value + derivative).log()
+        return result
 
     def _network(self, do: _Arithmetic, x: Tensor, types: Tensor, edges: Tensor) -> Tensor:
         everyone = torch.arange(len(types))
@@ -156,7 +158,7 @@ class ZeroCost:
                 place = f"reduction{stage}"
                 inner = do.convolution(f"{place}.0", x, everyone, Convolution(channels, 3, 2))
                 inner = do.convolution(f"{place}.1", inner, everyone, Convolution(channels, 3))
-                shortcut = F.avg_pool2d(x.flatten(0, 1), 2).unflatten(0, x.shape[:2])
+                shortcut = _split(F.avg_pool2d(x.flatten(0, 1), 2), x)
                 straight = Convolution(channels, 1, rectified=False, normalised=False)
                 x = inner + do.convolution(f"{place}.s", shortcut, everyone, straight)
             x = self._cell(do, f"stage{stage}", x, types, edges)
@@ -193,19 +195,24 @@ def _operate(do: _Arithmetic, place: str, op: str, total: Tensor, rows: Tensor) 
         flat = F.avg_pool2d(flat, 3, 1, 1, count_include_pad=False)
     else:
         flat = F.max_pool2d(flat, 3, 1, 1)
-    return flat.unflatten(0, x.shape[:2])
+    return _split(flat, x)
 
 
 def _convolved(x: Tensor, weight: Tensor, stride: int) -> Tensor:
     """(f, r, c, h, w) by a shared weight."""
     flat = F.conv2d(x.flatten(0, 1), weight, stride=stride, padding=weight.shape[2] // 2)
-    return flat.unflatten(0, x.shape[:2])
+    return _split(flat, x)
 
 
 def _normalised(x: Tensor) -> Tensor:
     """Batch normalisation of each architecture by itself."""
     flat = F.batch_norm(x.flatten(1, 2), None, None, training=True)
-    return flat.unflatten(1, x.shape[1:3])
+    return flat.reshape(x.shape)
+
+
+def _split(flat: Tensor, like: Tensor) -> Tensor:
+    """(f * r, c, h, w) as (f, r, c, h, w), with f and r of ``like``."""
+    return flat.reshape(*like.shape[:2], *flat.shape[1:])
 
 
 Weights = Callable[[str, int, int, int], Tensor]
