@@ -104,7 +104,7 @@ def main(
 
     Uses one core. Interrupted and called again with the same options, it goes on where it was.
 
-    Example: scripts/train_generator.py dgmg-cycles --output dgmg.safetensors
+    Example: scripts/train_generator.py dgmg-cycles
     """
     torch.set_num_threads(1)
     command = shlex.join(["python", "scripts/train_generator.py", *sys.argv[1:]])

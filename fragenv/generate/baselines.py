@@ -97,7 +97,7 @@ class MutationGenerator:
         return Sample(found, n, aimed, notice)
 
     def _parent(self, aimed: Attributes, rng: np.random.Generator) -> Architecture:
-        drawn = rng.integers(len(self._corpus), size=self.tournament).tolist()
+        drawn: list[int] = rng.integers(len(self._corpus), size=self.tournament).tolist()
         if not aimed:
             return self._corpus[drawn[0]]
         best = min(drawn, key=lambda i: self._feasible.distance(self._scores[i], aimed))

@@ -1,0 +1,59 @@
+"""The command that trains generators: it writes whole files and goes on where it was."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+SCRIPTS = Path(__file__).parent.parent.parent / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+import train_generator  # noqa: E402
+
+from fragenv.generate.dgmg_training import load_dgmg  # noqa: E402
+from fragenv.generate.training import Trainer  # noqa: E402
+
+sys.path.remove(str(SCRIPTS))
+
+APP = typer.Typer()
+APP.command()(train_generator.main)
+
+
+def call(path: Path, *more: str) -> str:
+    arguments = ["dgmg-cycles", "--output", str(path), "--steps", "3", *more]
+    return str(CliRunner().invoke(APP, arguments).output)
+
+
+def test_training__goes_on_after_an_interruption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_generator, "SAVE_EVERY_S", -1.0)
+    (tmp_path / "whole").mkdir()
+    whole, broken = tmp_path / "whole" / "m.safetensors", tmp_path / "m.safetensors"
+    assert "is a cycle with probability" in call(whole)
+    step = Trainer.step
+
+    def fail(trainer: Trainer) -> float:
+        if trainer.step_number == 2:
+            raise RuntimeError("interrupted")
+        return step(trainer)
+
+    monkeypatch.setattr(Trainer, "step", fail)
+    call(broken)
+    assert not broken.exists() and broken.with_suffix(".state").exists()
+    monkeypatch.setattr(Trainer, "step", step)
+    assert "with other options; remove it" in " ".join(call(broken, "--seed", "1").split())
+    call(broken)
+    assert not broken.with_suffix(".state").exists()
+    for name, value in load_dgmg(whole).state_dict().items():
+        assert torch.equal(load_dgmg(broken).state_dict()[name], value)
+
+
+def test_training__refuses_an_unknown_system(tmp_path: Path) -> None:
+    result = CliRunner().invoke(APP, ["dgmg-cycle"])
+    assert result.exit_code == 2
+    assert "did you mean 'dgmg-cycles'" in result.output
