@@ -5,5 +5,6 @@
 * ``skeleton``: a cell repeated into a whole network, as a module, ONNX file or dataflow graph.
 * ``generator``: what every generative system promises; ``systems`` is the list of them, one file
   each; ``evaluate`` measures any of them.
-* ``latency``: what the scheduler says about a cell; ``scores``: what can be said without training.
+* ``latency``: how long a cell's network takes; ``zero_cost``, ``counts`` and ``table``: what can be
+  said of it without training.
 """
