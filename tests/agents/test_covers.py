@@ -30,7 +30,7 @@ def array_fragments(problem: Problem) -> list[int]:
 def task_cost(problem: Problem, choice: Choice) -> float:
     """The cheapest way to run a task alone with its tensors in DRAM, by the default cost."""
     bound = problem.bound
-    tilings = problem.tilings(choice, 0, problem.chip.buffer_bytes)
+    tilings = problem.tiling_costs(choice, 0, problem.chip.buffer_bytes)
     return min(c / bound.latency_cycles + m / bound.traffic_bytes for _, c, m in tilings)
 
 

@@ -57,7 +57,7 @@ module fe_fetch #(
   logic [2:0]               valid_q;                 // while the address is computed
   logic [TagBits-1:0]       tag_q [3];
   logic [31:0]              address;
-  logic [Bits-1:0]          count_q, old_q;          // elements asked for, until a cycle after they left; those that may leave
+  logic [Bits-1:0]          count_q, old_q;          // asked for, until a cycle after they left; those that may leave
   logic [BufferLatency-1:0] age_q;
 
   fe_source #(.Parts(Parts), .SourceBits(SourceBits), .RunBits(RunBits)) u_source (
