@@ -23,7 +23,7 @@ ORDER = (
     "verify",
     "synth",
 )
-BASE = {"errors", "registry", "serialize"}
+BASE = {"errors", "registry", "serialize", "tensor_file", "training_state"}
 MAX_LINES = 400
 #: imported in one place only, so that a change of the library has one place to go
 SINGLE_USE = {

@@ -9,6 +9,8 @@ from math import cos, pi
 import torch
 from torch import Tensor, nn
 
+from fragenv.training_state import restore_training, training_state
+
 #: share of the steps that the learning rate rises, and its first and last parts of the highest
 _RISE, _FIRST, _LAST = 0.3, 1 / 25, 1e-5
 
@@ -62,11 +64,7 @@ class Trainer:
 
     def state(self) -> dict[str, Tensor]:
         """All that ``restore`` needs."""
-        result = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        result["step"] = torch.tensor(self.step_number)
-        for number, moments in self.optimiser.state_dict()["state"].items():
-            result |= {f"adam.{number}.{name}": value for name, value in moments.items()}
-        return result
+        return training_state(self.model, self.optimiser, self.step_number)
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Go on from where ``state`` was taken.
@@ -74,19 +72,7 @@ class Trainer:
         Raises:
             KeyError, RuntimeError: the state is of another model.
         """
-        prefix = "model."
-        self.model.load_state_dict(
-            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        )
-        optimiser = self.optimiser.state_dict()
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in state.items():
-            if name.startswith("adam."):
-                _, number, kind = name.split(".")
-                moments.setdefault(int(number), {})[kind] = value
-        optimiser["state"] = moments
-        self.optimiser.load_state_dict(optimiser)
-        self.step_number = int(state["step"])
+        self.step_number = restore_training(self.model, self.optimiser, state)
 
 
 def one_cycle(step: int, steps: int) -> float:

@@ -8,12 +8,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from fragenv.errors import FragenvError
-from fragenv.serialize import write_bytes
+from fragenv.tensor_file import read_tensors, write_tensors
 
 FORMAT = "fragenv-generator"
 _AGAIN = "make it again with scripts/train_generator.py"
@@ -34,9 +32,8 @@ def write_weights(path: Path, system: str, tensors: Mapping[str, Tensor], header
     Raises:
         FileError: the folder does not exist or cannot be written.
     """
-    whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     metadata = {"format": FORMAT, "system": system, "header": json.dumps(header)}
-    write_bytes(path, save(whole, metadata=metadata))
+    write_tensors(path, tensors, metadata)
 
 
 def read_weights(path: Path, system: str) -> tuple[dict[str, Tensor], Any]:
@@ -45,14 +42,10 @@ def read_weights(path: Path, system: str) -> tuple[dict[str, Tensor], Any]:
     Raises:
         WeightsError: the file is missing, damaged or of another system.
     """
-    if not path.is_file():
-        raise WeightsError(f"there is no file '{path}'; {_AGAIN}")
+    tensors, metadata = read_tensors(path, WeightsError, _AGAIN)
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         header = json.loads(metadata.get("header", "null"))
-    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+    except json.JSONDecodeError as error:
         raise WeightsError(f"'{path}' is damaged: {error}; {_AGAIN}") from None
     if metadata.get("format") != FORMAT or metadata.get("system") != system:
         found = metadata.get("system", "something else")

@@ -28,6 +28,7 @@ from fragenv.patterns.similarity.encoder import (
     point_distances,
 )
 from fragenv.patterns.similarity.typed import TypedGraph
+from fragenv.training_state import restore_training, training_state
 
 #: (n, 2): the base-2 logarithms of area and time of n graphs
 Costs = Callable[[Sequence[TypedGraph]], Tensor]
@@ -128,11 +129,7 @@ class Trainer:
 
     def state(self) -> dict[str, Tensor]:
         """All that ``restore`` needs."""
-        result = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        result["step"] = torch.tensor(self.step_number)
-        for number, moments in self.optimiser.state_dict()["state"].items():
-            result |= {f"adam.{number}.{name}": value for name, value in moments.items()}
-        return result
+        return training_state(self.model, self.optimiser, self.step_number)
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Go on from where ``state`` was taken.
@@ -140,19 +137,7 @@ class Trainer:
         Raises:
             KeyError, RuntimeError: the state is of another model.
         """
-        prefix = "model."
-        self.model.load_state_dict(
-            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        )
-        optimiser = self.optimiser.state_dict()
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in state.items():
-            if name.startswith("adam."):
-                _, number, kind = name.split(".")
-                moments.setdefault(int(number), {})[kind] = value
-        optimiser["state"] = moments
-        self.optimiser.load_state_dict(optimiser)
-        self.step_number = int(state["step"])
+        self.step_number = restore_training(self.model, self.optimiser, state)
 
 
 def distance_loss(estimated: Tensor, exact: Tensor) -> Tensor:

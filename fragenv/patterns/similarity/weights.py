@@ -8,13 +8,11 @@ from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
+from fragenv import tensor_file
 from fragenv.errors import FragenvError
 from fragenv.patterns.similarity.encoder import FEATURES, EncoderConfig, PatternEncoder
-from fragenv.serialize import write_bytes
 
 FORMAT = "fragenv-similarity"
 WEIGHTS = "encoder.safetensors"
@@ -27,8 +25,7 @@ class WeightsError(FragenvError):
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Write tensors whole or not at all, with text beside them."""
-    whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    write_bytes(path, save(whole, metadata={"format": FORMAT, **metadata}))
+    tensor_file.write_tensors(path, tensors, {"format": FORMAT, **metadata})
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -37,14 +34,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         WeightsError: the file is missing, damaged or of another kind.
     """
-    if not path.is_file():
-        raise WeightsError(f"there is no file '{path}'; {_AGAIN}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"'{path}' is damaged: {error}; {_AGAIN}") from None
+    tensors, metadata = tensor_file.read_tensors(path, WeightsError, _AGAIN)
     if metadata.get("format") != FORMAT:
         raise WeightsError(f"'{path}' is not a {FORMAT} file; {_AGAIN}")
     return tensors, metadata
