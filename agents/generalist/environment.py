@@ -32,8 +32,8 @@ class PoolEnv(gymnasium.Env[dict[str, Any], np.int64]):
     """Each episode schedules an instance of ``pool``, drawn by the environment's generator.
 
     The reward of a decision is what it adds to ``Problem.cost``, over the instance's reference and
-    negative: a schedule as good as the reference returns -1 on every network and chip. Illegal
-    actions are an error: the agent masks them.
+    negative: a schedule as good as the reference returns -1 on every network and chip. An illegal
+    action changes nothing and costs as much as the whole reference; agents mask them.
     """
 
     def __init__(self, pool: Sequence[PoolInstance]) -> None:
@@ -61,10 +61,10 @@ class PoolEnv(gymnasium.Env[dict[str, Any], np.int64]):
 
     def step(self, action: np.int64 | int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Take one decision."""
-        if not self._mask[action]:
-            raise ValueError(f"action {action} is illegal here; see action_masks()")
         instance, before = self._instance, self._state
         problem = instance.problem
+        if not self._mask[action]:
+            return instance.encoder.encode(before, self._mask), -1.0, before.finished, False, {}
         self._state = problem.apply(before, instance.actions.to_problem(int(action)))
         self._mask = instance.actions.mask(self._state)
         paid = problem.cost(self._state) - problem.cost(before)

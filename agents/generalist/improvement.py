@@ -95,8 +95,7 @@ def improve(
         ent_coef=config.entropy,
         policy_kwargs={
             "layout": LAYOUT,
-            "hidden": start.network.hidden,
-            "layers": start.network.layers,
+            **start.network.size,
         },
         seed=seed,
         device=device,
