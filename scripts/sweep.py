@@ -91,7 +91,12 @@ def main(
         param_space=space,
         run_config=tune.RunConfig(name="ray", storage_path=str(folder)),
     ).fit()
-    rows = [{**result.config, **_measured(result.metrics)} for result in found if not result.error]
+    trials = (found[number] for number in range(len(found)))
+    rows = [
+        {**(result.config or {}), **_measured(result.metrics)}
+        for result in trials
+        if not result.error
+    ]
     write_tables(rows, list(grid), folder, shlex.join(["python", *sys.argv]))
     ray.shutdown()
     console.print((folder / "sweep.md").read_text("utf-8"), markup=False)
