@@ -80,11 +80,11 @@ def test_branch_and_bound__is_as_good_as_every_schedule_there_is() -> None:
 
 def test_branch_and_bound__is_as_good_as_every_period_there_is() -> None:
     compared = 0
-    for problem in tiny_problems("throughput", 3):
+    for problem in tiny_problems("throughput", 6)[1::2]:  # the small ones
         costs = [problem.cost(end) for end in every_end(problem, problem.initial())]
         compared += len(costs)
         assert search(problem, ProblemCost(problem)) == pytest.approx(min(costs), abs=1e-9)
-    assert compared > 30
+    assert compared > 50
 
 
 def test_exact__works_out_no_plan_when_its_seconds_are_over(

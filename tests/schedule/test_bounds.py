@@ -69,7 +69,8 @@ def test_bounds__no_period_is_below_from_any_state_on(seed: int, depth: int, tri
         state = problem.initial()
         for action in actions:
             assert any(
-                end.period_cycles >= parts.period_cycles and end.traffic_bytes >= parts.traffic_bytes
+                end.period_cycles >= parts.period_cycles
+                and end.traffic_bytes >= parts.traffic_bytes
                 for parts in bounds.futures(state)
             ), (state.decisions, end.period_cycles, end.traffic_bytes, bounds.futures(state))
             state = problem.apply(state, action)
