@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import queue
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -24,6 +25,7 @@ from fragenv.errors import InfeasibleError
 
 if TYPE_CHECKING:
     from multiprocessing.queues import Queue
+    from multiprocessing.synchronize import Event
 
 KIND, VERSION = "fragenv-benchmark-rows", 1
 #: folder of the rows, a file per instance
@@ -194,23 +196,34 @@ def run_works(
         return
     # a fork would share PyTorch's threads
     context = multiprocessing.get_context("spawn")
-    messages = context.Queue()
-    pool = ProcessPoolExecutor(jobs, context, _start, (messages,))
+    messages, stop = context.Queue(), context.Event()
+    pool = ProcessPoolExecutor(jobs, context, _start, (messages, stop))
     futures = [pool.submit(_perform_there, work, field, author) for work in works]
     try:
         yield from _received(messages, futures)
     finally:
-        # what is interrupted ends after its row; what has not begun does not begin
+        # where this is interrupted, every process ends with the search that it is at
+        stop.set()
         pool.shutdown(cancel_futures=True)
 
 
-#: of a process of the pool: where its messages go
-_sent: list[Queue[Row | Candidate]] = []
+class _There(NamedTuple):
+    """What a process of the pool has: where its messages go, and whether it is to end."""
+
+    messages: Queue[Row | Candidate]
+    stop: Event
 
 
-def _start(messages: Queue[Row | Candidate]) -> None:
+_there: list[_There] = []
+
+
+def _start(messages: Queue[Row | Candidate], stop: Event) -> None:
     torch.set_num_threads(1)
-    _sent.append(messages)
+    # the parent decides what an interruption means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # when nobody reads any more, what is left is given up
+    messages.cancel_join_thread()
+    _there.append(_There(messages, stop))
 
 
 @lru_cache(maxsize=1)
@@ -218,22 +231,30 @@ def _contestants(field: Field) -> list[Contestant]:
     return field.contestants()
 
 
-def _perform_there(work: Work, field: Field, author: str) -> None:
+def _perform_there(work: Work, field: Field, author: str) -> int:
+    """Do a piece of work in a process of the pool; how many messages were sent."""
+    (there,) = _there
+    sent = 0
     for message in perform(work, _contestants(field), author):
-        _sent[0].put(message)
+        there.messages.put(message)
+        sent += 1
+        if there.stop.is_set():
+            break
+    return sent
 
 
 def _received(
-    messages: Queue[Row | Candidate], futures: Sequence[Future[None]]
+    messages: Queue[Row | Candidate], futures: Sequence[Future[int]]
 ) -> Iterator[Row | Candidate]:
-    """Messages of the processes until all have ended and nothing is left."""
+    """Messages of the processes until all have ended and every message is here."""
+    received = 0
     while True:
-        over = all(future.done() for future in futures)
         try:
-            yield messages.get(timeout=POLL_S)
+            message = messages.get(timeout=POLL_S)
         except queue.Empty:
-            if over:
+            ended = [future.result() for future in futures if future.done()]
+            if len(ended) == len(futures) and received == sum(ended):
                 break
-        for future in futures:
-            if future.done():
-                future.result()
+            continue
+        received += 1
+        yield message
