@@ -18,7 +18,9 @@ from agents.benchmark.tables import last_limit
 #: instances of the Pareto fronts, at most
 MULTIPLES = 6
 #: ratios to the best cost beyond which a profile is cut
-WORST_RATIO = 4.0
+WORST_RATIO = 1.5
+#: how far beyond the front the Pareto pictures go, as a share
+BEYOND = 0.15
 #: gaps in percent below which a logarithmic axis does not go
 LEAST_GAP = 0.01
 #: hollow markers and dashes let lines be seen that lie on each other
@@ -150,8 +152,8 @@ def profile_figure(outcomes: Sequence[Outcome]) -> Figure:
 
 
 def pareto_figure(outcomes: Sequence[Outcome]) -> Figure:
-    """For some instances, where schedulers differ most: cycles and traffic of every schedule that
-    was found, and the front of those that none beats in both."""
+    """For some instances, where schedulers differ most: cycles and traffic of the schedules that
+    were found, and the front of those that none beats in both. What is far from it is left out."""
     by_instance: dict[Any, list[Outcome]] = {}
     for outcome in outcomes:
         by_instance.setdefault(outcome.instance, []).append(outcome)
@@ -180,8 +182,9 @@ def pareto_figure(outcomes: Sequence[Outcome]) -> Figure:
                 linestyle="",
             )
         best = front((o.cycles, o.traffic) for o in own)
-        axis.step(*zip(*best, strict=True), where="post", color="black", linewidth=1, zorder=0)
+        axis.step(*zip(*best, strict=True), where="post", color="black", linewidth=1, zorder=9)
         axis.set(xscale="log", yscale="log", title=instance.key)
+        axis.set(xlim=_around([x for x, _ in best]), ylim=_around([y for _, y in best]))
         cycles = "period" if instance.objective == "throughput" else "latency"
         axis.set(xlabel=f"{cycles} over its bound", ylabel="traffic over its bound")
         for part in (axis.xaxis, axis.yaxis):
@@ -189,6 +192,11 @@ def pareto_figure(outcomes: Sequence[Outcome]) -> Figure:
         axis.grid(alpha=0.3)
     _legend(figure, axes)
     return figure
+
+
+def _around(values: Sequence[float]) -> tuple[float, float]:
+    """Limits of an axis around the front."""
+    return min(values) / (1 + BEYOND / 8), max(values) * (1 + BEYOND)
 
 
 def _grid(count: int, title: str) -> tuple[Figure, list[Any]]:

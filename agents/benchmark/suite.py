@@ -13,6 +13,7 @@ from fragenv.models import zoo
 from fragenv.schedule.objective import Objective, objective_of
 from fragenv.schedule.problem import MAX_DEPTH, Problem
 
+ALL_OBJECTIVES = tuple(objective.value for objective in Objective)
 #: parts of ``agents/splits.toml``
 PARTS = ("train", "validation", "test")
 #: frames of a job, at most: more say nothing new and take long to check
@@ -151,6 +152,3 @@ def models_of(split: str) -> list[str]:
         raise FragenvError(f"unknown split '{split}'; choose one of {', '.join(PARTS)} or all")
     text = (files("agents") / "splits.toml").read_text("utf-8")
     return [str(name) for name in tomllib.loads(text)[split]["models"]]
-
-
-ALL_OBJECTIVES = tuple(objective.value for objective in Objective)

@@ -198,26 +198,29 @@ def test_benchmark__bad_input_is_one_sentence(
 
 
 def test_benchmark__two_processes_find_what_one_finds(tmp_path: Path) -> None:
-    """As a command, which also shows that the example in its help is one that runs."""
-    words = ["--model", "lenet", "--chip", "zu7ev", "--scheduler", "greedy", "--scheduler"]
-    words += ["random", "--budget", "40", "--seeds", "2", "--settings", "0"]
+    options = {**CHOICE, "objective": ["latency", "throughput"], "budget": [40]}
     found = []
-    for jobs in ("1", "2"):
-        output = tmp_path / jobs
-        command = [sys.executable, str(SCRIPTS / "benchmark.py"), *words, "--jobs", jobs]
+    for jobs in (1, 2):
+        output = tmp_path / str(jobs)
+        benchmark.main(**options, jobs=jobs, output=output)
+        rows = [json.loads(path.read_text("utf-8"))["rows"] for path in output.glob("rows/*")]
+        plain = ({**row, "wall_s": 0} for own in rows for row in own)
+        found.append(sorted(plain, key=lambda row: row["key"]))
+        assert len(read(output)) == 2
+    assert found[0] == found[1] and len(found[0]) == 2 * (1 + 1 + 2)
+
+
+def test_commands__explain_themselves() -> None:
+    for script in ("benchmark.py", "submit.py"):
         done = subprocess.run(
-            [*command, "--output", str(output)],
+            [sys.executable, str(SCRIPTS / script), "--help"],
             capture_output=True,
             text=True,
             env={**os.environ, "COLUMNS": "200"},
-            timeout=300,
+            timeout=600,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        rows = [json.loads(path.read_text("utf-8"))["rows"] for path in output.glob("rows/*")]
-        times = {"wall_s": 0, "code": ""}
-        found.append(sorted(({**r, **times} for own in rows for r in own), key=lambda r: r["key"]))
-        assert len(read(output)) == 2
-    assert found[0] == found[1] and len(found[0]) == 2 * (1 + 1 + 2)
+        assert done.returncode == 0, done.stderr
+        assert "Example: python scripts/" in done.stdout
 
 
 def test_submit__refuses_one_and_enters_the_other(
