@@ -1,4 +1,4 @@
-"""The comparison of an experiment: whom it asks, and what it says of a search that time cut short."""
+"""The comparison of an experiment: whom it asks, and what it says where time ended a search."""
 
 from __future__ import annotations
 
