@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,8 @@ def _entry(data: Any, where: str) -> Entry:
         value = data[field.name]
         if isinstance(value, bool) or not isinstance(value, types[str(field.type)]):
             raise LeaderboardError(f"{where}: field '{field.name}' must be a {field.type}")
+    if not isfinite(data["cost"]):
+        raise LeaderboardError(f"{where}: field 'cost' must be a finite number")
     if not LEGAL_NAME.fullmatch(data["file"]):
         raise LeaderboardError(
             f"{where}: '{data['file']}' is no name of a file in {SCHEDULES}/, and nothing outside "

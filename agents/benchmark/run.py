@@ -48,6 +48,15 @@ class Work:
     settings: int
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The rows that a suite asks for: of every instance that was tried its bounds, or why it cannot
+    be, and its searches."""
+
+    bounds: dict[Instance, Row]
+    cases: dict[Case, Row]
+
+
 class Session:
     """A suite with its contestants and the rows in its folder, a file per instance.
 
@@ -91,7 +100,7 @@ class Session:
     def _missing(self, instance: Instance) -> int:
         """Rows of an instance that are still to be made."""
         rows = self._rows(instance)
-        bound = rows.get(bound_key(instance))
+        bound = rows.get(bound_key(instance, self.settings))
         if bound is not None and "error" in bound:
             return 0
         return (bound is None) + sum(case.key not in rows for case in self.cases(instance))
@@ -101,8 +110,8 @@ class Session:
         bounds, cases = {}, {}
         for instance in self.instances:
             rows = self._rows(instance)
-            if bound_key(instance) in rows:
-                bounds[instance] = rows[bound_key(instance)]
+            if bound_key(instance, self.settings) in rows:
+                bounds[instance] = rows[bound_key(instance, self.settings)]
             cases.update({c: rows[c.key] for c in self.cases(instance) if c.key in rows})
         return Found(bounds, cases)
 
@@ -129,7 +138,7 @@ class Session:
         works = []
         for instance in self.instances:
             rows = self._rows(instance)
-            bound = rows.get(bound_key(instance))
+            bound = rows.get(bound_key(instance, self.settings))
             if bound is not None and "error" in bound:
                 continue
             todo = [case for case in self.cases(instance) if case.key not in rows]
@@ -142,15 +151,6 @@ class Session:
                 if cases or bounds or (first and _better(best, known)):
                     works.append(Work(instance, cases, bounds, best, known, self.settings))
         return works
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The rows that a suite asks for: of every instance that was tried its bounds, or why it cannot
-    be, and its searches."""
-
-    bounds: dict[Instance, Row]
-    cases: dict[Case, Row]
 
 
 def _better(row: Row | None, listed: float | None) -> bool:
@@ -166,7 +166,7 @@ def perform(
     try:
         problem = prepared(work.instance)
     except InfeasibleError as error:
-        yield infeasible_row(work.instance, error)
+        yield infeasible_row(work.instance, work.settings, error)
         return
     if work.bounds:
         yield bound_row(work.instance, problem, work.settings)

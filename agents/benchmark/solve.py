@@ -22,9 +22,9 @@ WARM_UP_CALLS = 300
 FIRST_CALLS = 500
 
 
-def bound_key(instance: Instance) -> str:
-    """The key of the row with an instance's bounds."""
-    return f"{instance.key} | bound"
+def bound_key(instance: Instance, settings: int) -> str:
+    """The key of the row with an instance's bounds. ``settings``: see ``bound_row``."""
+    return f"{instance.key} | bound | {settings}"
 
 
 def columns(instance: Instance) -> dict[str, Any]:
@@ -49,9 +49,9 @@ def prepared(instance: Instance) -> Problem:
     return problem
 
 
-def infeasible_row(instance: Instance, error: InfeasibleError) -> Row:
+def infeasible_row(instance: Instance, settings: int, error: InfeasibleError) -> Row:
     """The row of an instance that no schedule exists for."""
-    return {"key": bound_key(instance), **columns(instance), "error": str(error)}
+    return {"key": bound_key(instance, settings), **columns(instance), "error": str(error)}
 
 
 def bound_row(instance: Instance, problem: Problem, settings: int) -> Row:
@@ -66,7 +66,7 @@ def bound_row(instance: Instance, problem: Problem, settings: int) -> Row:
     cost, bounds = ProblemCost(problem), StateBounds(problem, settings)
     futures = bounds.futures(problem.initial())
     return {
-        "key": bound_key(instance),
+        "key": bound_key(instance, settings),
         **columns(instance),
         # each schedule takes at least the problem's own bounds, whose costs are 1 and 1
         "cost": max(2.0, cost.least(futures)),

@@ -230,6 +230,7 @@ def test_faults__finds_what_is_off(candidates: dict[str, Candidate], tmp_path: P
         lambda d: d["entries"][0].pop("author"),
         lambda d: d["entries"][0].update(cost="low"),
         lambda d: d["entries"][0].update(batch=True),
+        lambda d: d["entries"][0].update(cost=float("nan")),
         lambda d: d["entries"].append(d["entries"][0]),
         lambda d: d["entries"].append(7),
         lambda d: d.update(entries={}),
