@@ -64,25 +64,17 @@ class Field:
 
 def _of_agent(folder: Path, with_name: bool) -> list[Contestant]:
     from agents.ppo.checkpoint import CONFIG, WEIGHTS, load_agent
+    from agents.ppo.scheduler import schedulers_of
 
-    _, config = load_agent(folder)
+    network, config = load_agent(folder)
     digest = hashlib.sha256(source_digest(NO_SCHEDULE - OF_AGENTS).encode())
     for name in (CONFIG, WEIGHTS):
         digest.update((folder / name).read_bytes())
     suffix = f" ({_folder_name(folder)})" if with_name else ""
     return [
         Contestant(name + suffix, scheduler, digest.hexdigest()[:8], config.trained_on)
-        for name, scheduler in schedulers_of(folder).items()
+        for name, scheduler in schedulers_of(network).items()
     ]
-
-
-def schedulers_of(folder: Path) -> dict[str, Scheduler]:
-    """An agent's ways to schedule, by name."""
-    from agents.ppo.checkpoint import load_agent
-    from agents.ppo.scheduler import PPOScheduler
-
-    network, _ = load_agent(folder)
-    return {"ppo": PPOScheduler(network, samples=0), "ppo_samples": PPOScheduler(network)}
 
 
 def _folder_name(folder: Path) -> str:
