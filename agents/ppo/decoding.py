@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import log
+from math import inf
 
 import torch
 
 from agents.heuristics.search import (
     Candidate,
+    Filter,
     Proposal,
-    by_hopeful,
-    by_steady,
-    by_surprise,
     level_search,
 )
 from agents.ppo.guide import Guide
 from agents.scheduler import BudgetSpentError, Meter, Partial
 from fragenv.schedule.problem import MAX_SLOTS
 
-#: decisions that a guided beam tries in each state: so many, the most probable ones, and none that
-#: is less probable than the last figure
-BRANCHING, LEAST = 3, 0.005
+#: decisions that a guided beam tries in each state, the most probable ones
+BRANCHING = 3
 
 
 def rollout(meter: Meter, guide: Guide, generator: torch.Generator | None) -> Partial | None:
@@ -43,33 +40,36 @@ def rollout(meter: Meter, guide: Guide, generator: torch.Generator | None) -> Pa
 
 
 def guided_beam(
-    meter: Meter, guide: Guide, width: int, branching: int = BRANCHING
+    meter: Meter,
+    guide: Guide,
+    width: int,
+    branching: int = BRANCHING,
+    allow: Filter | None = None,
 ) -> Partial | None:
     """The best complete schedule of a beam of ``width`` that tries the most probable RUNs of each
-    state; None where the budget ends before any.
+    state that pass the filter; None where the budget ends before any or the filter leaves none.
 
-    A third of the beam each are those that the policy finds most probable as a whole, and the best
-    by either estimate of ``Candidate``.
+    The beam itself is kept by the estimates of ``Candidate``: on validation instances these chose
+    better than the probability of a schedule as a whole.
     """
     problem = meter.problem
     stride = problem.num_choices + 1
-    columns = [guide.actions.from_problem(a) for a in range(MAX_SLOTS, problem.num_actions)]
-    runs = torch.tensor(columns)
-    # SPILL is the last action of a node; the transition spills and evicts where a RUN needs room
-    is_run = torch.arange(len(runs)) % stride != problem.num_choices
+    # EVICT and SPILL are left to the transition, which does both where a RUN needs room
+    runs = {
+        guide.actions.from_problem(MAX_SLOTS + node * stride + number): (node, number)
+        for node, options in enumerate(problem.choices)
+        for number, choice in enumerate(options)
+        if allow is None or allow(choice)
+    }
+    columns, offers = torch.tensor([*runs]), [*runs.values()]
 
     def propose(beam: Sequence[Candidate]) -> list[list[Proposal]]:
         scores, _ = guide([candidate.path.state for candidate in beam])
-        scores = scores[:, runs].masked_fill(~is_run, -torch.inf)
-        best = scores.topk(min(branching, scores.shape[1]), dim=1)
+        best = scores[:, columns].topk(min(branching, len(offers)), dim=1)
         found: list[list[Proposal]] = []
-        for values, indices in zip(best.values.exp().tolist(), best.indices.tolist(), strict=True):
-            row: list[Proposal] = []
-            for share, index in zip(values, indices, strict=True):
-                if share > 0 and (not row or share >= LEAST):
-                    choice = problem.choices[index // stride][index % stride]
-                    row.append((MAX_SLOTS + index, choice, -log(share)))
-            found.append(row)
+        for values, indices in zip(best.values.tolist(), best.indices.tolist(), strict=True):
+            tried = [offers[i] for v, i in zip(values, indices, strict=True) if v > -inf]
+            found.append([(MAX_SLOTS + n * stride + k, problem.choices[n][k]) for n, k in tried])
         return found
 
-    return level_search(meter, width, propose, (by_surprise, by_steady, by_hopeful))
+    return level_search(meter, width, propose) if runs else None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from agents.heuristics.search import better
+from agents.heuristics.search import Filter, better
+from agents.heuristics.sets import fitting_sets, within
 from agents.ppo.decoding import guided_beam, rollout
 from agents.ppo.guide import Guide
 from agents.ppo.network import PolicyNetwork
@@ -40,7 +41,9 @@ class PPOScheduler:
 
 
 class PPOBeamScheduler:
-    """A greedy rollout, then the widest guided beam that the budget allows."""
+    """A greedy rollout, a guided beam over everything with half of the calls that are left, and
+    guided beams within sets of fragments that fit, the most promising first. What is left after
+    the last set widens the beam of the best one."""
 
     deterministic = True
 
@@ -53,12 +56,31 @@ class PPOBeamScheduler:
         best = rollout(meter, guide, None)
         if best is None:
             return Result.of(self.name, meter.finish(Partial(problem.initial())), meter)
-        before = meter.calls
-        best = better(problem, best, guided_beam(meter, guide, 1)) or best
-        width = meter.left // max(1, meter.calls - before)
-        if width > 1:
-            best = better(problem, best, guided_beam(meter, guide, width)) or best
+        best = better(problem, best, _widest(meter, guide, meter.left // 2))
+        tried: list[tuple[float, int, frozenset[int]]] = []
+        for number, chosen in enumerate(fitting_sets(problem)):
+            if not meter.left:
+                break
+            found = guided_beam(meter, guide, 1, allow=within(chosen))
+            if found is not None:
+                best = better(problem, best, found)
+                tried.append((problem.cost(found.state), number, chosen))
+        if tried and meter.left:
+            _, _, chosen = min(tried)
+            best = better(problem, best, _widest(meter, guide, meter.left, within(chosen)))
+        assert best is not None
         return Result.of(self.name, best, meter)
+
+
+def _widest(meter: Meter, guide: Guide, calls: int, allow: Filter | None = None) -> Partial | None:
+    """A guided beam of width 1, then the widest one that ``calls`` allow."""
+    before = meter.calls
+    best = guided_beam(meter, guide, 1, allow=allow)
+    used = max(1, meter.calls - before)
+    width = (calls - used) // used
+    if width > 1:
+        best = better(meter.problem, best, guided_beam(meter, guide, width, allow=allow))
+    return best
 
 
 def schedulers_of(network: PolicyNetwork, samples: int | None = None) -> dict[str, Scheduler]:
