@@ -150,7 +150,7 @@ def main(
     below: Annotated[
         float, typer.Option(help="Exponent of latency / target where the target is met.")
     ] = 0.0,
-    above: Annotated[float, typer.Option(help="The exponent where it is not met.")] = -1.0,
+    above: Annotated[float, typer.Option(help="The exponent where it is not met.")] = -5.0,
     per_round: Annotated[
         int, typer.Option(min=1, help="Candidates between two times that the generator learns.")
     ] = 10,
