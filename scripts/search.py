@@ -220,7 +220,7 @@ def main(
         done: list[Finalist] = []
         with console.status("scheduling finalists"):
             for number, candidate in enumerate(ranked):
-                file = folder / "finalists" / f"{number}.onnx"
+                file = folder / "finalists" / f"finalist{number}.onnx"
                 done.append(solved(candidate, file, latency, full_budget, scheduler))
         winner = max(done, key=lambda f: goal.reward(f.candidate.score, f.latency_cycles))
         model = folder / "network.onnx"
