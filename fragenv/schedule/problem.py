@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fragenv.errors import FragenvError
@@ -286,7 +287,9 @@ class Problem:
     def _ladder(self, key: Key, choice: Choice, long: bool) -> tuple[Tiling, ...]:
         found = self._ladders.get((*key, long))
         if found is None:
-            found = tiling_ladder(self.setting(choice, key[2]), self.port, long)
+            setting = self.setting(choice, key[2])
+            nameless = replace(setting, shape=setting.shape.without_names())
+            found = tiling_ladder(nameless, self.port, long)
             self._ladders[(*key, long)] = found
         return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TypeVar
 
 from fragenv.hardware.timing import ACC_PIXELS, ceil_div
@@ -30,6 +31,8 @@ MAX_ONE_CHUNK_STEPS = 64
 MAX_STREAM_STEPS = 256
 #: a smaller working set is preferred while it costs at most this factor more
 SLACK = 1.02
+#: ladders that are kept in the process; a network has hundreds, each a few kilobytes
+LADDERS_HELD = 8192
 
 
 def _row_options(rows: int) -> list[int]:
@@ -323,9 +326,11 @@ class _Totals:
         return head + max(serial, dma - head - self.last_store + self.tail_run) + self.last_store
 
 
+@lru_cache(maxsize=LADDERS_HELD)
 def tiling_ladder(setting: TaskSetting, port: Port, long: bool) -> tuple[Tiling, ...]:
     """The tilings worth choosing, by rising working set and falling cost (see
-    ``TilingSearch.candidates`` for ``long``)."""
+    ``TilingSearch.candidates`` for ``long``). Held for other problems that ask for the same;
+    leave names out of the setting's shape, which decide nothing."""
     return ladder_of(TilingSearch(setting, port).candidates(long), port)
 
 
