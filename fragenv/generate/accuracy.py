@@ -31,8 +31,7 @@ class PredictionError:
 @torch.no_grad()
 def codes_of(model: Gvae, graphs: DenseBatch) -> torch.Tensor:
     """(B, codes) means."""
-    rows = torch.arange(len(graphs)).split(_CHUNK)
-    return torch.cat([model.encode(graphs[part])[0] for part in rows])
+    return torch.cat([model.encode(part)[0] for part in graphs.parts(_CHUNK)])
 
 
 @torch.no_grad()
@@ -40,8 +39,9 @@ def predicted(model: Gvae, graphs: DenseBatch) -> _Numbers:
     """(B, attributes) in their own units."""
     low = np.array(list(model.config.low.values()))
     high = np.array(list(model.config.high.values()))
-    parts: _Numbers = model.predict(codes_of(model, graphs)).double().numpy()
-    return low + parts * (high - low)
+    parts = model.predict(codes_of(model, graphs)).double().numpy()
+    values: _Numbers = low + parts * (high - low)
+    return values
 
 
 def prediction_errors(

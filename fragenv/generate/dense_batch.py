@@ -30,6 +30,11 @@ class DenseBatch:
     def __getitem__(self, rows: Tensor) -> DenseBatch:
         return DenseBatch(self.types[rows], self.edges[rows])
 
+    def parts(self, rows: int) -> list[DenseBatch]:
+        """The batch in pieces of up to ``rows`` graphs."""
+        pieces = zip(torch.split(self.types, rows), torch.split(self.edges, rows), strict=True)
+        return [DenseBatch(*piece) for piece in pieces]
+
     def live(self) -> Tensor:
         """(B, nodes) whether a node is on a path from input to output."""
         return _reached(self.edges, 0) & _reached(self.edges.transpose(1, 2), -1)

@@ -89,7 +89,7 @@ def make_trainer(
     labelled: Labelled,
     training: TrainingConfig,
     seed: int,
-    weights: GvaeLoss = GvaeLoss(),  # noqa: B008
+    weights: GvaeLoss = GvaeLoss(),
 ) -> Trainer:
     """A trainer of a G-VAE.
 
