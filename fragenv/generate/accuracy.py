@@ -10,8 +10,11 @@ import numpy.typing as npt
 import torch
 from scipy.stats import spearmanr
 
-from fragenv.generate.dense_batch import DenseBatch
+from fragenv.generate.attributes import cell_attributes, cells_to_label
+from fragenv.generate.dense_batch import DenseBatch, to_batch
 from fragenv.generate.gvae_model import Gvae
+from fragenv.generate.gvae_training import LABELLED_SEED, LABELLED_SHARE
+from fragenv.generate.nb201 import Choices, from_choices
 
 _Numbers = npt.NDArray[np.float64]
 _CHUNK = 1024
@@ -26,6 +29,55 @@ class PredictionError:
     most_of_largest: float
     mean_of_range: float
     rank_correlation: float
+
+
+@dataclass(frozen=True, slots=True)
+class CellAccuracy:
+    """A G-VAE on all runnable cells.
+
+    Args:
+        labels: how many cells' labels it knows.
+        others: errors on all other cells.
+        other_functions: errors on the cells that are not even equal to a labelled one.
+        other_cells, other_function_cells: how many these are.
+        reconstructed: part of all cells that are decoded from their codes.
+        spread: of each attribute among nearest codes (see ``neighbour_spread``).
+    """
+
+    labels: int
+    others: dict[str, PredictionError]
+    other_functions: dict[str, PredictionError]
+    other_cells: int
+    other_function_cells: int
+    reconstructed: float
+    spread: dict[str, float]
+
+
+def cell_accuracy(model: Gvae) -> CellAccuracy:
+    """Measure a model that was trained on ``gvae_training.cell_task``."""
+    names, attributes = model.config.names, cell_attributes()
+    values = np.array([[scores[name] for name in names] for scores in attributes.values()])
+    graphs = to_batch(model.config.space, [from_choices(choices) for choices in attributes])
+    found, codes = predicted(model, graphs), codes_of(model, graphs)
+    groups = cells_to_label(LABELLED_SHARE, LABELLED_SEED)
+    known = {group[0] for group in groups}
+    equal = {choices for group in groups for choices in group}
+
+    def errors(without: set[Choices]) -> tuple[dict[str, PredictionError], int]:
+        rows = [row for row, choices in enumerate(attributes) if choices not in without]
+        largest, span = values.max(0), np.ptp(values, 0)
+        return prediction_errors(names, found[rows], values[rows], largest, span), len(rows)
+
+    (others, other_cells), (functions, function_cells) = errors(known), errors(equal)
+    return CellAccuracy(
+        labels=len(known),
+        others=others,
+        other_functions=functions,
+        other_cells=other_cells,
+        other_function_cells=function_cells,
+        reconstructed=float(reconstructed(model, graphs).double().mean()),
+        spread=dict(zip(names, neighbour_spread(codes, values).tolist(), strict=True)),
+    )
 
 
 @torch.no_grad()

@@ -61,25 +61,35 @@ class GvaeConfig:
 
 
 class _Visits(nn.Module):
-    """A gated unit that visits the nodes of graphs in the order of their numbers."""
+    """A gated unit that visits the nodes of graphs in the order of their numbers.
+
+    A node hears the sum of what its predecessors say and the greatest of what those say that have
+    an effect: a sum counts, and a greatest follows the longest path.
+    """
 
     def __init__(self, features: int, hidden: int) -> None:
         super().__init__()
-        self.cell = nn.GRUCell(features, hidden)
-        #: a gate and what it lets through to the readers of a node
-        self.message = nn.Linear(hidden, 2 * hidden)
+        self.cell = nn.GRUCell(features + hidden, hidden)
+        #: a gate, what it lets through to the sum, and what the greatest is taken of
+        self.message = nn.Linear(hidden, 3 * hidden)
 
-    def forward(self, x: Tensor, edges: Tensor) -> Tensor:
-        """(B, nodes, hidden) of (B, nodes, features) and (B, nodes, nodes) edges [from, to]."""
-        sent: list[Tensor] = []
+    def forward(self, x: Tensor, edges: Tensor, live: Tensor) -> Tensor:
+        """(B, nodes, hidden) of (B, nodes, features), (B, nodes, nodes) edges [from, to] and
+        (B, nodes) whether a node has an effect."""
+        summed: list[Tensor] = []
+        compared: list[Tensor] = []
         states: list[Tensor] = []
+        total = greatest = x.new_zeros(len(x), self.cell.hidden_size)
         for node in range(x.shape[1]):
-            heard = x.new_zeros(len(x), self.cell.hidden_size)
             if node:
-                heard = torch.einsum("bs,bsh->bh", edges[:, :node, node], torch.stack(sent, 1))
-            state = self.cell(x[:, node], heard)
-            gate, value = self.message(state).chunk(2, 1)
-            sent.append(torch.sigmoid(gate) * value)
+                heard = edges[:, :node, node, None]
+                total = (heard * torch.stack(summed, 1)).sum(1)
+                greatest = ((heard * live[:, :node, None]) * torch.stack(compared, 1)).amax(1)
+            state = self.cell(torch.cat([x[:, node], greatest], 1), total)
+            gate, value, other = self.message(state).chunk(3, 1)
+            summed.append(torch.sigmoid(gate) * value)
+            # positive, so that 0 is what is heard of nobody
+            compared.append(F.softplus(other))
             states.append(state)
         return torch.stack(states, 1)
 
@@ -110,8 +120,11 @@ class Gvae(nn.Module):
         kinds = F.one_hot(batch.types, len(self.config.operators) + 3)
         x = torch.cat([kinds, live[..., None]], 2).float()
         against = edges.transpose(1, 2).flip(1, 2)
-        states = torch.cat([self.forth(x, edges), self.back(x.flip(1), against).flip(1)], 2)
-        pooled = (states * live[..., None]).sum(1)
+        effect = live.float()
+        forth = self.forth(x, edges, effect)
+        back = self.back(x.flip(1), against, effect.flip(1)).flip(1)
+        states = torch.cat([forth, back], 2)
+        pooled = (states * effect[..., None]).sum(1)
         read = self.read(torch.cat([states.flatten(1), pooled], 1))
         return self.mean(read), self.log_deviation(read)
 
