@@ -34,9 +34,9 @@ _FEW_OPERATORS = 2
 
 @lru_cache(maxsize=1)
 def cell_attributes() -> dict[nb201.Choices, Attributes]:
-    """What the table knows of every runnable cell, with ``parameters`` and ``macs``."""
+    """What the table knows of every runnable cell, with ``parameters`` and ``macs``, by name."""
     return {
-        choices: {**scores, **_counted(nb201.from_choices(choices))}
+        choices: dict(sorted({**scores, **_counted(nb201.from_choices(choices))}.items()))
         for choices, scores in cell_scores().items()
     }
 
@@ -65,7 +65,7 @@ def cells_to_label(share: float, seed: int) -> tuple[tuple[nb201.Choices, ...], 
     first = [i for i in drawn if operators[i] <= _FEW_OPERATORS]
     order = first + [i for i in drawn if operators[i] > _FEW_OPERATORS]
     count = int(share * len(nb201.runnable_choices()))
-    return tuple(_shuffled(functions[i], rng) for i in order[:count])
+    return tuple(functions[i] for i in order[:count])
 
 
 class AttributeOracle:
@@ -125,9 +125,3 @@ def _proxies(architecture: Architecture) -> dict[str, float]:
 def _counted(architecture: Architecture) -> dict[str, float]:
     found = counts(architecture, Skeleton())
     return {"parameters": float(found.parameters), "macs": float(found.macs)}
-
-
-def _shuffled(
-    function: tuple[nb201.Choices, ...], rng: np.random.Generator
-) -> tuple[nb201.Choices, ...]:
-    return tuple(function[i] for i in rng.permutation(len(function)).tolist())

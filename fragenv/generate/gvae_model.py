@@ -21,6 +21,9 @@ from fragenv.generate.dense import DenseSpace
 from fragenv.generate.dense_batch import DenseBatch
 from fragenv.generate.generator import Attributes, Feasible
 
+#: exponents end here, so that no sum of exponentials overflows
+_GREATEST = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class GvaeConfig:
@@ -63,33 +66,32 @@ class GvaeConfig:
 class _Visits(nn.Module):
     """A gated unit that visits the nodes of graphs in the order of their numbers.
 
-    A node hears the sum of what its predecessors say and the greatest of what those say that have
-    an effect: a sum counts, and a greatest follows the longest path.
+    A node hears the sum of what its predecessors say, and the logarithm of a sum of exponentials
+    of what those say that have an effect: the first counts, the second can follow the longest path
+    or add up paths by their gains.
     """
 
     def __init__(self, features: int, hidden: int) -> None:
         super().__init__()
         self.cell = nn.GRUCell(features + hidden, hidden)
-        #: a gate, what it lets through to the sum, and what the greatest is taken of
+        #: a gate, what it lets through to the sum, and the exponents
         self.message = nn.Linear(hidden, 3 * hidden)
 
-    def forward(self, x: Tensor, edges: Tensor, live: Tensor) -> Tensor:
+    def forward(self, x: Tensor, edges: Tensor, effect: Tensor) -> Tensor:
         """(B, nodes, hidden) of (B, nodes, features), (B, nodes, nodes) edges [from, to] and
-        (B, nodes) whether a node has an effect."""
-        summed: list[Tensor] = []
-        compared: list[Tensor] = []
+        (B, nodes) 1 for a node with an effect, otherwise 0."""
+        hidden = self.cell.hidden_size
+        said: list[Tensor] = []
         states: list[Tensor] = []
-        total = greatest = x.new_zeros(len(x), self.cell.hidden_size)
+        heard = x.new_zeros(len(x), 2 * hidden)
         for node in range(x.shape[1]):
             if node:
-                heard = edges[:, :node, node, None]
-                total = (heard * torch.stack(summed, 1)).sum(1)
-                greatest = ((heard * live[:, :node, None]) * torch.stack(compared, 1)).amax(1)
-            state = self.cell(torch.cat([x[:, node], greatest], 1), total)
-            gate, value, other = self.message(state).chunk(3, 1)
-            summed.append(torch.sigmoid(gate) * value)
-            # positive, so that 0 is what is heard of nobody
-            compared.append(F.softplus(other))
+                heard = (edges[:, None, :node, node] @ torch.stack(said, 1))[:, 0]
+            total, gains = heard.split(hidden, 1)
+            state = self.cell(torch.cat([x[:, node], gains.log1p()], 1), total)
+            gate, value, exponent = self.message(state).chunk(3, 1)
+            gain = effect[:, node, None] * exponent.clamp(max=_GREATEST).exp()
+            said.append(torch.cat([torch.sigmoid(gate) * value, gain], 1))
             states.append(state)
         return torch.stack(states, 1)
 

@@ -51,7 +51,7 @@ class GvaeLoss:
     attributes: float = 100.0
     triplets: float = 1.0
     margin: float = 0.5
-    rows: int = 512
+    rows: int = 256
 
 
 @dataclass(frozen=True)
