@@ -15,10 +15,10 @@ from fragenv.generate.training import Trainer, TrainingConfig
 from fragenv.generate.weights import WeightsError, read_weights, write_weights
 
 SYSTEM = "flow"
-TRAINING = TrainingConfig(steps=4000, learning_rate=2e-3)
+TRAINING = TrainingConfig(steps=3000, learning_rate=2e-3)
 #: graphs of the extended space that the flow learns from, half of them near the known ones
-_POOL = 60_000
-_BATCH = 512
+_POOL = 40_000
+_BATCH = 256
 _CHUNK = 2000
 #: by what part of a range attributes may lie outside of it
 _BEYOND = 0.05
@@ -27,8 +27,9 @@ _BEYOND = 0.05
 def make_flow_trainer(
     gvae: Gvae, known: DenseBatch, training: TrainingConfig, seed: int, pool: int = _POOL
 ) -> Trainer:
-    """A trainer of a flow on graphs anywhere in the extended space, under the attributes that the
-    predictor gives them; graphs beyond the ranges of the labelled ones are left out.
+    """A trainer of a flow on codes of graphs anywhere in the extended space, under the attributes
+    that the predictor gives to what the codes are decoded into; codes of no architecture and of
+    attributes beyond the ranges of the labelled ones are left out.
 
     Args:
         gvae: trained.
@@ -39,21 +40,19 @@ def make_flow_trainer(
     """
     generator = torch.Generator().manual_seed(seed)
     graphs = _graphs(gvae, known, pool, generator)
-    mean, deviation, attributes = _encoded(gvae, graphs)
-    inside = ((attributes > -_BEYOND) & (attributes < 1 + _BEYOND)).all(1)
+    codes, attributes, valid = _encoded(gvae, graphs, generator)
+    inside = valid & ((attributes > -_BEYOND) & (attributes < 1 + _BEYOND)).all(1)
     if inside.any():
-        mean, deviation, attributes = mean[inside], deviation[inside], attributes[inside]
+        codes, attributes = codes[inside], attributes[inside]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = ConditionalFlow(gvae.config.codes, len(gvae.config.names))
-    model.prepare(mean, attributes)
+    model.prepare(codes, attributes)
 
     def loss(step: int) -> Tensor:
         of_step = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        rows = torch.randint(len(mean), (_BATCH,), generator=of_step)
-        noise = torch.randn(_BATCH, mean.shape[1], generator=of_step)
-        codes = mean[rows] + deviation[rows] * noise
-        return model.matching_loss(codes, attributes[rows], of_step)
+        rows = torch.randint(len(codes), (_BATCH,), generator=of_step)
+        return model.matching_loss(codes[rows], attributes[rows], of_step)
 
     return Trainer(model, loss, training)
 
@@ -98,11 +97,16 @@ def _graphs(gvae: Gvae, known: DenseBatch, count: int, generator: torch.Generato
 
 
 @torch.no_grad()
-def _encoded(gvae: Gvae, graphs: DenseBatch) -> tuple[Tensor, Tensor, Tensor]:
-    """Means and deviations of the codes, and the predicted attributes."""
-    parts = []
+def _encoded(
+    gvae: Gvae, graphs: DenseBatch, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A code of each graph; of what it is decoded into the predicted attributes, and whether that
+    has a path from input to output."""
+    columns = []
     for part in graphs.parts(_CHUNK):
         mean, log_deviation = gvae.encode(part)
-        parts.append((mean, log_deviation.exp(), gvae.predict(mean)))
-    mean, deviation, attributes = (torch.cat(column) for column in zip(*parts, strict=True))
-    return mean, deviation, attributes
+        codes = mean + log_deviation.exp() * torch.randn(mean.shape, generator=generator)
+        built = gvae.graphs(codes)
+        columns.append((codes, gvae.predict(gvae.encode(built)[0]), built.live()[:, 0]))
+    codes, attributes, valid = (torch.cat(column) for column in zip(*columns, strict=True))
+    return codes, attributes, valid

@@ -27,7 +27,7 @@ from fragenv.generate.training import Trainer, TrainingConfig
 from fragenv.generate.weights import WeightsError, read_weights, write_weights
 
 SYSTEM = "gvae"
-TRAINING = TrainingConfig(steps=3000, learning_rate=3e-3, clip=5.0)
+TRAINING = TrainingConfig(steps=2000, learning_rate=3e-3, clip=5.0)
 #: part of the cells whose labels are used, and which
 LABELLED_SHARE, LABELLED_SEED = 0.1, 0
 #: changes of a known graph for its neighbours in the extended space
@@ -44,7 +44,7 @@ class GvaeLoss:
         attributes: of the predictor's error, in parts of the ranges.
         triplets: of the triplet loss; 0 leaves it out.
         margin: by how much the nearer code is to be nearer.
-        rows: graphs of a step: a quarter each known, mutated, drawn and labelled.
+        rows: graphs of a step: a half labelled, a quarter known, an eighth each mutated and drawn.
     """
 
     prior: float = 0.01
@@ -104,20 +104,21 @@ def make_trainer(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Gvae(config)
-    part = weights.rows // 4
+    part = weights.rows // 2
 
     def batch(generator: torch.Generator) -> tuple[DenseBatch, Tensor]:
         """Graphs, the labelled ones last, and their labels."""
-        plain = known[torch.randint(len(known), (2 * part,), generator=generator)]
-        first, second = torch.arange(part), torch.arange(part, 2 * part)
+        plain = known[torch.randint(len(known), (part,), generator=generator)]
+        changed = torch.arange(part) < part // 4
+        same = torch.arange(part) >= part // 2
         rows = torch.randint(len(labelled.graphs), (part,), generator=generator)
         named = labelled.graphs[rows]
         half = torch.arange(part) < part // 2
         masked = disguised(config.space, named[half], generator)
         graphs = joined(
-            plain[first],
-            mutated(config.space, plain[second], MUTATIONS, generator),
-            drawn(config.space, part, generator),
+            plain[same],
+            mutated(config.space, plain[changed], MUTATIONS, generator),
+            drawn(config.space, part // 4, generator),
             masked,
             named[~half],
         )
