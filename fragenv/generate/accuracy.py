@@ -54,11 +54,16 @@ class CellAccuracy:
 
 
 def cell_accuracy(model: Gvae) -> CellAccuracy:
-    """Measure a model that was trained on ``gvae_training.cell_task``."""
-    names, attributes = model.config.names, cell_attributes()
+    """Measure a model that was trained on ``gvae_training.cell_task``, by those of its attributes
+    that the table has."""
+    attributes = cell_attributes()
+    columns = [
+        n for n, name in enumerate(model.config.names) if name in next(iter(attributes.values()))
+    ]
+    names = [model.config.names[n] for n in columns]
     values = np.array([[scores[name] for name in names] for scores in attributes.values()])
     graphs = to_batch(model.config.space, [from_choices(choices) for choices in attributes])
-    found, codes = predicted(model, graphs), codes_of(model, graphs)
+    found, codes = predicted(model, graphs)[:, columns], codes_of(model, graphs)
     groups = cells_to_label(LABELLED_SHARE, LABELLED_SEED)
     known = {group[0] for group in groups}
     equal = {choices for group in groups for choices in group}

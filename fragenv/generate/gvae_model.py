@@ -103,8 +103,8 @@ class Gvae(nn.Module):
         super().__init__()
         self.config = config
         hidden, nodes, kinds = config.hidden, config.nodes, len(config.operators) + 3
-        self.forth = _Visits(kinds + 1, hidden)
-        self.back = _Visits(kinds + 1, hidden)
+        #: in both directions at once: one unit, told the direction
+        self.visits = _Visits(kinds + 2, hidden)
         # all nodes side by side, for what is where, and the sum of those with an effect
         self.read = nn.Sequential(nn.Linear((nodes + 1) * 2 * hidden, 2 * hidden), nn.SiLU())
         self.mean = nn.Linear(2 * hidden, config.codes)
@@ -120,12 +120,17 @@ class Gvae(nn.Module):
         """(B, codes) means and logarithms of the deviations."""
         live, edges = batch.live(), batch.edges.float()
         kinds = F.one_hot(batch.types, len(self.config.operators) + 3)
-        x = torch.cat([kinds, live[..., None]], 2).float()
-        against = edges.transpose(1, 2).flip(1, 2)
         effect = live.float()
-        forth = self.forth(x, edges, effect)
-        back = self.back(x.flip(1), against, effect.flip(1)).flip(1)
-        states = torch.cat([forth, back], 2)
+        forth = torch.cat([kinds, live[..., None], torch.zeros_like(live)[..., None]], 2).float()
+        back = forth.flip(1).index_fill(2, torch.tensor(forth.shape[2] - 1), 1.0)
+        against = edges.transpose(1, 2).flip(1, 2)
+        states = self.visits(
+            torch.cat([forth, back]),
+            torch.cat([edges, against]),
+            torch.cat([effect, effect.flip(1)]),
+        )
+        there, again = states.chunk(2)
+        states = torch.cat([there, again.flip(1)], 2)
         pooled = (states * effect[..., None]).sum(1)
         read = self.read(torch.cat([states.flatten(1), pooled], 1))
         return self.mean(read), self.log_deviation(read)

@@ -27,7 +27,7 @@ from fragenv.generate.training import Trainer, TrainingConfig
 from fragenv.generate.weights import WeightsError, read_weights, write_weights
 
 SYSTEM = "gvae"
-TRAINING = TrainingConfig(steps=2000, learning_rate=3e-3, clip=5.0)
+TRAINING = TrainingConfig(steps=1200, learning_rate=4e-3, clip=5.0)
 #: part of the cells whose labels are used, and which
 LABELLED_SHARE, LABELLED_SEED = 0.1, 0
 #: changes of a known graph for its neighbours in the extended space
