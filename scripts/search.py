@@ -20,6 +20,7 @@ from search_report import Finalist, known_cells, write_candidates, write_report
 
 warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
 
+import fragenv.generate.systems  # noqa: E402, F401 - registers the generators
 from agents.experiment import Entry, best_of, emit_verilog, new_folder, write_run  # noqa: E402
 from agents.ppo.checkpoint import WEIGHTS, load_agent  # noqa: E402
 from agents.ppo.scheduler import PPOScheduler  # noqa: E402
@@ -28,11 +29,11 @@ from fragenv.env.registry import MODEL_ENVIRONMENT  # noqa: E402
 from fragenv.errors import FragenvError  # noqa: E402
 from fragenv.generate import references  # noqa: E402
 from fragenv.generate.architecture import Architecture, save_architectures  # noqa: E402
+from fragenv.generate.generator import GENERATORS  # noqa: E402
 from fragenv.generate.latency import LatencyOracle, quick_schedule  # noqa: E402
 from fragenv.generate.ranking import Ranking  # noqa: E402
 from fragenv.generate.search import Candidate, Goal, Plan, search, smallest  # noqa: E402
 from fragenv.generate.skeleton import write_onnx  # noqa: E402
-from fragenv.generate.systems import GENERATORS  # noqa: E402
 from fragenv.hardware.chip import load_chip  # noqa: E402
 from fragenv.models.load import load_graph  # noqa: E402
 from fragenv.schedule.problem import Problem  # noqa: E402
@@ -150,7 +151,7 @@ def main(
     below: Annotated[
         float, typer.Option(help="Exponent of latency / target where the target is met.")
     ] = 0.0,
-    above: Annotated[float, typer.Option(help="The exponent where it is not met.")] = -1.0,
+    above: Annotated[float, typer.Option(help="The exponent where it is not met.")] = -5.0,
     per_round: Annotated[
         int, typer.Option(min=1, help="Candidates between two times that the generator learns.")
     ] = 10,

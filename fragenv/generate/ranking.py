@@ -57,4 +57,5 @@ class Ranking:
             np.searchsorted(self._sorted[:, column], values[:, column]) / len(self._sorted)
             for column in range(values.shape[1])
         ]
-        return np.mean(shares, axis=0)
+        mean: Values = np.mean(shares, axis=0)
+        return mean
