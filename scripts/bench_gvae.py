@@ -6,10 +6,12 @@ import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import typer
 from rich.progress import Progress
@@ -23,7 +25,7 @@ from fragenv.generate.flow import FlowGenerator
 from fragenv.generate.generator import Attributes
 from fragenv.generate.gvae_training import SYSTEM, load_gvae
 from fragenv.generate.latency_table import functions
-from fragenv.generate.nb201 import from_choices
+from fragenv.generate.nb201 import Choices, from_choices
 from fragenv.generate.weights import shipped
 from fragenv.serialize import write_bytes, write_json
 
@@ -34,6 +36,8 @@ FASTER = 0.1
 AROUND = 20
 PROXIES = ("naswot", "log_synflow")
 SEED = 0
+
+_Numbers = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +64,29 @@ class Around:
 
 def quality(attributes: Attributes) -> float:
     """Mean of the training-free scores, in deviations over all cells."""
-    cells = cell_attributes().values()
-    parts = []
-    for name in PROXIES:
-        values = np.array([cell[name] for cell in cells])
-        parts.append((attributes[name] - values.mean()) / values.std())
-    return float(np.mean(parts))
+    mean, deviation = _proxy_scale()
+    scores = np.array([attributes[name] for name in PROXIES])
+    return float(((scores - mean) / deviation).mean())
 
 
-def best_cell() -> tuple[Architecture, Attributes]:
-    """The cell of the highest quality, and what the table says of it."""
-    choices = max(cell_attributes(), key=lambda c: quality(cell_attributes()[c]))
-    return from_choices(choices), cell_attributes()[choices]
+@lru_cache(maxsize=1)
+def _proxy_scale() -> tuple[_Numbers, _Numbers]:
+    values = np.array([[cell[name] for name in PROXIES] for cell in cell_attributes().values()])
+    return values.mean(0), values.std(0)
+
+
+def of_cell(choices: Choices, oracle: AttributeOracle) -> Attributes:
+    """What the table says of a cell, or the oracle where the table lacks an attribute."""
+    row = cell_attributes()[choices]
+    if all(name in row for name in oracle.names):
+        return {name: row[name] for name in oracle.names}
+    return oracle(from_choices(choices))
 
 
 def around(generator: FlowGenerator, latency: str, oracle: AttributeOracle) -> Around:
     """Samples round the best cell, asked to be faster."""
-    reference, known = best_cell()
+    choices = max(cell_attributes(), key=lambda c: quality(cell_attributes()[c]))
+    reference, known = from_choices(choices), of_cell(choices, oracle)
     wanted = {latency: (1 - FASTER) * known[latency]}
     rng = np.random.default_rng(SEED)
     sample = generator.sample(AROUND, wanted, reference, rng=rng)
@@ -93,11 +103,11 @@ def around(generator: FlowGenerator, latency: str, oracle: AttributeOracle) -> A
     )
 
 
-def drawn_conditions(names: tuple[str, ...], count: int) -> list[Attributes]:
+def drawn_conditions(oracle: AttributeOracle, count: int) -> list[Attributes]:
     """All attributes of ``count`` random cells."""
-    cells = list(cell_attributes().values())
+    cells = list(cell_attributes())
     rows = np.random.default_rng(SEED).choice(len(cells), count, replace=False)
-    return [{name: cells[row][name] for name in names} for row in rows]
+    return [of_cell(cells[row], oracle) for row in rows]
 
 
 def flow_evaluation(
@@ -211,10 +221,10 @@ def main(
                 models[name] = cell_accuracy(load_gvae(shipped(file)))
                 progress.advance(bar)
             generator = FlowGenerator.trained()
-            names = tuple(models["G-VAE"].others)
+            names = load_gvae(shipped(SYSTEM)).config.names
             oracle = AttributeOracle(names)
             bar = progress.add_task("generated", total=conditions)
-            wanted = drawn_conditions(names, conditions)
+            wanted = drawn_conditions(oracle, conditions)
             found = flow_evaluation(
                 generator, samples, wanted, oracle, lambda: progress.advance(bar)
             )

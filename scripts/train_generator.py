@@ -88,7 +88,7 @@ def _gvae_summary(model: nn.Module) -> str:
 
 def _flow_trainer(config: TrainingConfig, seed: int) -> Trainer:
     gvae = gvae_training.load_gvae(shipped(gvae_training.SYSTEM))
-    return flow_training.make_flow_trainer(gvae, gvae_training.cell_task()[1], config, seed)
+    return flow_training.make_flow_trainer(gvae, gvae_training.all_cells(), config, seed)
 
 
 def _save_flow(path: Path, model: nn.Module, command: str) -> None:

@@ -19,6 +19,7 @@ from fragenv.generate.counts import counts
 from fragenv.generate.dense import DenseSpace
 from fragenv.generate.generator import Attributes
 from fragenv.generate.latency import LatencyOracle
+from fragenv.generate.latency_table import functions
 from fragenv.generate.skeleton import Skeleton
 from fragenv.generate.table import cell_scores
 from fragenv.generate.zero_cost import ProxyConfig, ZeroCost
@@ -44,9 +45,9 @@ def cell_attributes() -> dict[nb201.Choices, Attributes]:
 @lru_cache(maxsize=1)
 def equal_cells() -> tuple[tuple[nb201.Choices, ...], ...]:
     """All runnable cells, those of one function together."""
-    groups: defaultdict[str, list[nb201.Choices]] = defaultdict(list)
-    for choices in nb201.runnable_choices():
-        groups[canonical.key(nb201.from_choices(choices))].append(choices)
+    groups: defaultdict[int, list[nb201.Choices]] = defaultdict(list)
+    for choices, function in zip(nb201.runnable_choices(), functions()[1].tolist(), strict=True):
+        groups[function].append(choices)
     return tuple(tuple(group) for group in groups.values())
 
 
@@ -57,15 +58,13 @@ def cells_to_label(share: float, seed: int) -> tuple[tuple[nb201.Choices, ...], 
     at. Only the first of each group needs a label: the others' are equal.
     """
     rng = np.random.default_rng(seed)
-    functions = equal_cells()
-    operators = [
-        len(canonical.reduced(nb201.from_choices(function[0]))[0]) - 2 for function in functions
-    ]
-    drawn = rng.permutation(len(functions)).tolist()
+    groups = equal_cells()
+    operators = [len(canonical.reduced(nb201.from_choices(group[0]))[0]) - 2 for group in groups]
+    drawn = rng.permutation(len(groups)).tolist()
     first = [i for i in drawn if operators[i] <= _FEW_OPERATORS]
     order = first + [i for i in drawn if operators[i] > _FEW_OPERATORS]
     count = int(share * len(nb201.runnable_choices()))
-    return tuple(functions[i] for i in order[:count])
+    return tuple(groups[i] for i in order[:count])
 
 
 class AttributeOracle:

@@ -15,9 +15,9 @@ from fragenv.generate.training import Trainer, TrainingConfig
 from fragenv.generate.weights import WeightsError, read_weights, write_weights
 
 SYSTEM = "flow"
-TRAINING = TrainingConfig(steps=3000, learning_rate=2e-3)
+TRAINING = TrainingConfig(steps=2000, learning_rate=2e-3)
 #: graphs of the extended space that the flow learns from, half of them near the known ones
-_POOL = 40_000
+_POOL = 20_000
 _BATCH = 256
 _CHUNK = 2000
 #: by what part of a range attributes may lie outside of it
@@ -36,10 +36,10 @@ def make_flow_trainer(
         known: graphs whose neighbourhood is of interest; they are mutated.
         training: steps and learning rate.
         seed: of weights, graphs and batches.
-        pool: how many graphs.
+        pool: how many graphs, but no more than the steps look at.
     """
     generator = torch.Generator().manual_seed(seed)
-    graphs = _graphs(gvae, known, pool, generator)
+    graphs = _graphs(gvae, known, min(pool, _BATCH * training.steps), generator)
     codes, attributes, valid = _encoded(gvae, graphs, generator)
     inside = valid & ((attributes > -_BEYOND) & (attributes < 1 + _BEYOND)).all(1)
     if inside.any():

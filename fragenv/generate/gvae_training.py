@@ -79,8 +79,12 @@ def cell_task() -> tuple[GvaeConfig, DenseBatch, Labelled]:
     config = GvaeConfig(space.nodes, space.operators, dict(feasible.low), dict(feasible.high))
     forms = [(from_choices(choices), attributes[group[0]]) for group in groups for choices in group]
     labelled = labels_of(config, [a for a, _ in forms], [score for _, score in forms])
-    cells = [from_choices(choices) for choices in runnable_choices()]
-    return config, to_batch(config.space, cells), labelled
+    return config, all_cells(), labelled
+
+
+def all_cells() -> DenseBatch:
+    """The runnable cells of NAS-Bench-201 in their order."""
+    return to_batch(DenseSpace(), [from_choices(choices) for choices in runnable_choices()])
 
 
 def make_trainer(
