@@ -27,7 +27,7 @@ from fragenv.generate.gvae_training import SYSTEM, load_gvae
 from fragenv.generate.latency_table import functions
 from fragenv.generate.nb201 import Choices, from_choices
 from fragenv.generate.weights import shipped
-from fragenv.serialize import write_bytes, write_json
+from fragenv.serialize import FileError, write_bytes, write_json
 
 #: what the paper reports of zero-cost scores on these cells, in parts of the largest
 PAPER_MEAN, PAPER_MOST = 0.0091, 0.0965
@@ -201,24 +201,37 @@ def flow_report(found: Evaluation, conditions: int, near: list[Around]) -> list[
     return lines
 
 
+def named_file(text: str) -> tuple[str, Path]:
+    """The parts of NAME=FILE."""
+    name, equals, path = text.partition("=")
+    if not equals:
+        raise FileError(f"'{text}' is not NAME=FILE, as in 'no triplets=gvae.safetensors'")
+    return name, Path(path)
+
+
 def main(
     output: Annotated[Path, typer.Option(help="Folder for the tables.")] = Path("results/generate"),
     samples: Annotated[int, typer.Option(help="Attempts without a condition.", min=1)] = 1000,
     conditions: Annotated[int, typer.Option(help="Attempts with one.", min=2)] = 100,
+    other: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=FILE: another G-VAE to show beside, such as an ablation."),
+    ] = None,
 ) -> None:
     """Print and write (gvae.md, gvae.json) how well the committed G-VAE predicts, reconstructs and,
     with the flow, generates. Takes some minutes: latencies of what is generated are scheduled.
 
-    Example: scripts/bench_gvae.py --output results/reference/generate
+    Example: scripts/bench_gvae.py --other "no triplets=results/generate/gvae-no-triplets.safetensors"
     """
     torch.set_num_threads(1)
     try:
         output.mkdir(parents=True, exist_ok=True)
         with Progress() as progress:
-            bar = progress.add_task("predictions", total=2)
+            files = {"G-VAE": shipped(SYSTEM)} | dict(map(named_file, other or []))
+            bar = progress.add_task("predictions", total=len(files))
             models = {}
-            for name, file in (("G-VAE", SYSTEM), ("no triplets", f"{SYSTEM}-no-triplets")):
-                models[name] = cell_accuracy(load_gvae(shipped(file)))
+            for name, file in files.items():
+                models[name] = cell_accuracy(load_gvae(file))
                 progress.advance(bar)
             generator = FlowGenerator.trained()
             names = load_gvae(shipped(SYSTEM)).config.names
