@@ -221,7 +221,7 @@ def main(
     """Print and write (gvae.md, gvae.json) how well the committed G-VAE predicts, reconstructs and,
     with the flow, generates. Takes some minutes: latencies of what is generated are scheduled.
 
-    Example: scripts/bench_gvae.py --other "no triplets=results/generate/gvae-no-triplets.safetensors"
+    Example: scripts/bench_gvae.py --other "no triplets=results/gvae-no-triplets.safetensors"
     """
     torch.set_num_threads(1)
     try:
