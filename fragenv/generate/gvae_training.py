@@ -27,7 +27,7 @@ from fragenv.generate.training import Trainer, TrainingConfig
 from fragenv.generate.weights import WeightsError, read_weights, write_weights
 
 SYSTEM = "gvae"
-TRAINING = TrainingConfig(steps=1200, learning_rate=4e-3, clip=5.0)
+TRAINING = TrainingConfig(steps=3000, learning_rate=4e-3, clip=5.0)
 #: part of the cells whose labels are used, and which
 LABELLED_SHARE, LABELLED_SEED = 0.1, 0
 #: changes of a known graph for its neighbours in the extended space
@@ -48,7 +48,7 @@ class GvaeLoss:
     """
 
     prior: float = 0.01
-    attributes: float = 100.0
+    attributes: float = 200.0
     triplets: float = 1.0
     margin: float = 0.5
     rows: int = 256
