@@ -28,7 +28,7 @@ from fragenv.generate.weights import shipped
 
 #: deviation of the new noise near a reference, where 1 forgets the reference
 _NEAR = 0.5
-#: a condition that leaves attributes open takes them from one of so many examples
+#: a condition that leaves attributes open takes them from one of so many examples that are nearest
 _NEAREST = 50
 
 
@@ -38,7 +38,8 @@ class FlowGenerator:
     Args:
         training: steps and learning rate of the flow.
         gvae_training: of the G-VAE; None is the same.
-        candidates: codes drawn for each attempt that has a condition; the predictor chooses.
+        candidates: codes drawn for each attempt. The one is taken whose graph has a path from input
+            to output and, as the predictor says, what was asked for most nearly.
     """
 
     name = "flow"
@@ -47,7 +48,7 @@ class FlowGenerator:
         self,
         training: TrainingConfig = TRAINING,
         gvae_training: TrainingConfig | None = None,
-        candidates: int = 1,
+        candidates: int = 8,
     ) -> None:
         self.training, self.gvae_training = training, gvae_training or training
         self.candidates = candidates
@@ -91,20 +92,16 @@ class FlowGenerator:
             raise NotFittedError(self.name)
         config, flow = self._space.model.config, self._flow
         aimed, notice = config.feasible.nearest(condition)
-        candidates = self.candidates if aimed else 1
         generator = torch_generator(rng)
-        if reference is None:
-            asked = self._space.asked(aimed, self._examples(flow, aimed, n, generator))
-        else:
-            known = self._space.model.predict(self._space.code(reference))
-            asked = self._space.asked(aimed, known.expand(n, -1))
-        wanted = asked.repeated(candidates).values
+        code = None if reference is None else self._space.code(reference)
+        asked = self._space.asked(aimed, self._examples(flow, aimed, code, n, generator))
+        wanted = asked.repeated(self.candidates).values
         noise = torch.randn(len(wanted), config.codes, generator=generator)
-        if reference is not None:
-            start = flow.inverse(self._space.code(reference), known)
+        if code is not None:
+            start = flow.inverse(code, self._space.model.predict(code))
             noise = (1 - _NEAR**2) ** 0.5 * start + _NEAR * noise
         codes = flow(noise, wanted)
-        made = self._space.architectures(codes, asked, candidates, self.name)
+        made = self._space.architectures(codes, asked, self.candidates, self.name)
         return Sample(made, n, aimed, notice)
 
     def log_prob(self, architecture: Architecture) -> float | None:
@@ -116,14 +113,24 @@ class FlowGenerator:
         self._space, self._flow = LatentSpace(gvae), flow
 
     def _examples(
-        self, flow: ConditionalFlow, aimed: Attributes, n: int, generator: torch.Generator
+        self,
+        flow: ConditionalFlow,
+        aimed: Attributes,
+        reference: Tensor | None,
+        n: int,
+        generator: torch.Generator,
     ) -> Tensor:
-        """(n, attributes) of graphs that the flow has learnt from, near what is aimed at."""
+        """(n, attributes) of graphs that the flow has learnt from, near what is aimed at and, of
+        these, most like the reference; those of the reference itself where nothing is aimed at."""
         assert self._space is not None
         examples = flow.examples
         if aimed:
             distance = self._space.asked(aimed, examples).distance(examples)
             examples = examples[distance.topk(min(_NEAREST, len(examples)), largest=False).indices]
+        if reference is not None:
+            known = self._space.model.predict(reference)
+            nearest = examples[(examples - known).abs().sum(1).argmin()]
+            return (nearest if aimed else known[0]).expand(n, -1)
         return examples[torch.randint(len(examples), (n,), generator=generator)]
 
 

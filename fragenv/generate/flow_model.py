@@ -55,7 +55,7 @@ class ConditionalFlow(nn.Module):
         )
 
     def prepare(self, codes: Tensor, attributes: Tensor) -> None:
-        """Take centre, spread and examples from (B, codes) and (B, conditions)."""
+        """Take centre and spread from (B, codes), and examples from (M, conditions)."""
         self.centre.copy_(codes.mean(0))
         self.spread.copy_(codes.std(0).clamp(min=1e-6))
         self.examples.copy_(attributes[torch.arange(EXAMPLES) * len(attributes) // EXAMPLES])

@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fragenv.generate.dense_batch import DenseBatch, drawn, joined, mutated
+from fragenv.generate.canonical import reduced
+from fragenv.generate.dense_batch import DenseBatch, drawn, joined, mutated, to_architectures
 from fragenv.generate.flow_model import ConditionalFlow
 from fragenv.generate.gvae_model import Gvae
 from fragenv.generate.gvae_training import MUTATIONS, fingerprint
@@ -40,14 +41,15 @@ def make_flow_trainer(
     """
     generator = torch.Generator().manual_seed(seed)
     graphs = _graphs(gvae, known, min(pool, _BATCH * training.steps), generator)
-    codes, attributes, valid = _encoded(gvae, graphs, generator)
+    codes, attributes, valid, first = _encoded(gvae, graphs, generator)
     inside = valid & ((attributes > -_BEYOND) & (attributes < 1 + _BEYOND)).all(1)
     if inside.any():
-        codes, attributes = codes[inside], attributes[inside]
+        codes, attributes, first = codes[inside], attributes[inside], first[inside]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = ConditionalFlow(gvae.config.codes, len(gvae.config.names))
-    model.prepare(codes, attributes)
+    # small functions have many forms; without a condition, each function is to count once
+    model.prepare(codes, attributes[first] if first.any() else attributes)
 
     def loss(step: int) -> Tensor:
         of_step = torch.Generator().manual_seed(seed * 1_000_003 + step)
@@ -99,14 +101,20 @@ def _graphs(gvae: Gvae, known: DenseBatch, count: int, generator: torch.Generato
 @torch.no_grad()
 def _encoded(
     gvae: Gvae, graphs: DenseBatch, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """A code of each graph; of what it is decoded into the predicted attributes, and whether that
-    has a path from input to output."""
-    columns = []
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """A code of each graph; of what it is decoded into the predicted attributes, whether that is an
+    architecture, and whether of a function that no earlier one is."""
+    columns, seen = [], set()
     for part in graphs.parts(_CHUNK):
         mean, log_deviation = gvae.encode(part)
         codes = mean + log_deviation.exp() * torch.randn(mean.shape, generator=generator)
         built = gvae.graphs(codes)
-        columns.append((codes, gvae.predict(gvae.encode(built)[0]), built.live()[:, 0]))
-    codes, attributes, valid = (torch.cat(column) for column in zip(*columns, strict=True))
-    return codes, attributes, valid
+        made = to_architectures(gvae.config.space, built, "")
+        first = []
+        for form in (None if a is None else reduced(a) for a in made):
+            first.append(form is not None and form not in seen)
+            seen.add(form)
+        valid = torch.tensor([a is not None for a in made])
+        columns.append((codes, gvae.predict(gvae.encode(built)[0]), valid, torch.tensor(first)))
+    codes, attributes, valid, new = (torch.cat(column) for column in zip(*columns, strict=True))
+    return codes, attributes, valid, new
