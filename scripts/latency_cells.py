@@ -72,7 +72,7 @@ def main(
     """Schedule the networks of all 5,424 distinct functions among the 15,284 cells quickly on each
     chip and write the cycles as columns of one table.
 
-    Takes some five minutes of one core for a chip. Interrupted and called again with the same
+    Takes two to five minutes of one core for a chip. Interrupted and called again with the same
     options, it goes on where it was.
 
     Example: scripts/latency_cells.py --chip cgra512 --chip ecp5-85

@@ -33,7 +33,7 @@ from fragenv.generate.generator import GENERATORS  # noqa: E402
 from fragenv.generate.latency import LatencyOracle, quick_schedule  # noqa: E402
 from fragenv.generate.ranking import Ranking  # noqa: E402
 from fragenv.generate.search import Candidate, Goal, Plan, search, smallest  # noqa: E402
-from fragenv.generate.skeleton import write_onnx  # noqa: E402
+from fragenv.generate.skeleton import build_graph, write_onnx  # noqa: E402
 from fragenv.hardware.chip import load_chip  # noqa: E402
 from fragenv.models.load import load_graph  # noqa: E402
 from fragenv.schedule.problem import Problem  # noqa: E402
@@ -85,7 +85,9 @@ class Evaluations:
 def feasible_goal(wanted: Goal, oracle: LatencyOracle) -> tuple[Goal, str]:
     """The goal whose target is the nearest that is known to be feasible, and a sentence where it is
     another than the wanted one."""
-    bound = oracle.problem(smallest()).bound.latency_cycles
+    graph = build_graph(smallest(), oracle.skeleton)
+    # of all fragments: the oracle's are a choice of them
+    bound = Problem(graph, oracle.chip, oracle.batch).bound.latency_cycles
     least = oracle(smallest())
     if wanted.target_cycles >= least:
         return wanted, ""
@@ -220,7 +222,7 @@ def main(
         done: list[Finalist] = []
         with console.status("scheduling finalists"):
             for number, candidate in enumerate(ranked):
-                file = folder / "finalists" / f"{number}.onnx"
+                file = folder / "finalists" / f"finalist{number}.onnx"
                 done.append(solved(candidate, file, latency, full_budget, scheduler))
         winner = max(done, key=lambda f: goal.reward(f.candidate.score, f.latency_cycles))
         model = folder / "network.onnx"

@@ -114,6 +114,7 @@ def mutated(
     """The architecture with one operator replaced, or one edge more or less; what has no path from
     input to output is drawn again."""
     size = len(architecture)
+    origin = f"mutation of {architecture.origin.removeprefix('mutation of ')}"
     pairs = [(src, dst) for dst in range(1, size) for src in range(dst)]
     while True:
         ops, edges = list(architecture.ops), set(architecture.edges)
@@ -124,6 +125,6 @@ def mutated(
         else:
             edges ^= {pairs[int(rng.integers(len(pairs)))]}
         try:
-            return Architecture(tuple(ops), tuple(edges), f"mutation of {architecture.origin}")
+            return Architecture(tuple(ops), tuple(edges), origin)
         except ArchitectureError:
             continue
