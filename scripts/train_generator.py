@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,10 +18,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
 from fragenv.errors import FragenvError
-from fragenv.generate import cycles, dgmg_training
+from fragenv.generate import cycles, dgmg_training, flow_training, gvae_training
+from fragenv.generate.accuracy import cell_accuracy
 from fragenv.generate.dgmg_model import Dgmg
+from fragenv.generate.flow_model import ConditionalFlow
+from fragenv.generate.gvae_model import Gvae
 from fragenv.generate.training import Trainer, TrainingConfig
-from fragenv.generate.weights import WeightsError, read_weights, write_weights
+from fragenv.generate.weights import WeightsError, read_weights, shipped, write_weights
 from fragenv.registry import Registry
 
 #: seconds between two states on disk, from which an interrupted training goes on
@@ -58,6 +62,53 @@ def _cycle_summary(model: nn.Module) -> str:
 RECIPES.add(
     "dgmg-cycles", Recipe(dgmg_training.TRAINING, _cycle_trainer, _save_dgmg, _cycle_summary)
 )
+
+
+def _gvae_trainer(triplets: float, config: TrainingConfig, seed: int) -> Trainer:
+    weights = gvae_training.GvaeLoss(triplets=triplets)
+    return gvae_training.make_trainer(*gvae_training.cell_task(), config, seed, weights)
+
+
+def _save_gvae(path: Path, model: nn.Module, command: str) -> None:
+    assert isinstance(model, Gvae)
+    gvae_training.save_gvae(path, model, command)
+
+
+def _gvae_summary(model: nn.Module) -> str:
+    assert isinstance(model, Gvae)
+    found = cell_accuracy(model)
+    errors = ", ".join(
+        f"{name} {100 * error.mean_of_range:.2f}%" for name, error in found.others.items()
+    )
+    return (
+        f"{100 * found.reconstructed:.2f}% of the cells are reconstructed; mean errors of the "
+        f"{found.other_cells} cells without labels, by the range: {errors}"
+    )
+
+
+def _flow_trainer(config: TrainingConfig, seed: int) -> Trainer:
+    gvae = gvae_training.load_gvae(shipped(gvae_training.SYSTEM))
+    return flow_training.make_flow_trainer(gvae, gvae_training.all_cells(), config, seed)
+
+
+def _save_flow(path: Path, model: nn.Module, command: str) -> None:
+    assert isinstance(model, ConditionalFlow)
+    gvae = gvae_training.load_gvae(shipped(gvae_training.SYSTEM))
+    flow_training.save_flow(path, model, gvae, command)
+
+
+def _flow_summary(model: nn.Module) -> str:
+    return "scripts/bench_gvae.py measures what it generates"
+
+
+for _name, _triplets in (("gvae", gvae_training.GvaeLoss().triplets), ("gvae-no-triplets", 0.0)):
+    RECIPES.add(
+        _name,
+        Recipe(
+            gvae_training.TRAINING, partial(_gvae_trainer, _triplets), _save_gvae, _gvae_summary
+        ),
+    )
+RECIPES.add("flow", Recipe(flow_training.TRAINING, _flow_trainer, _save_flow, _flow_summary))
 
 
 def run(recipe: Recipe, seed: int, output: Path, command: str) -> tuple[nn.Module, float]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from fragenv.generate.baselines import MutationGenerator, RandomGenerator
 from fragenv.generate.dgmg import DgmgGenerator
+from fragenv.generate.flow import FlowGenerator
 from fragenv.generate.generator import GENERATORS, Generator
+from fragenv.generate.gvae import GvaeGenerator
 from fragenv.generate.ws_flex import WsFlexGenerator
 
 _ALL: tuple[type[Generator], ...] = (
@@ -12,6 +14,8 @@ _ALL: tuple[type[Generator], ...] = (
     MutationGenerator,
     WsFlexGenerator,
     DgmgGenerator,
+    GvaeGenerator,
+    FlowGenerator,
 )
 for _system in _ALL:
     GENERATORS.add(str(_system.name), _system)
