@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fragenv.generate.baselines import MutationGenerator, RandomGenerator
+from fragenv.generate.controller import ControllerGenerator
 from fragenv.generate.dgmg import DgmgGenerator
 from fragenv.generate.generator import GENERATORS, Generator
 from fragenv.generate.ws_flex import WsFlexGenerator
@@ -12,6 +13,7 @@ _ALL: tuple[type[Generator], ...] = (
     MutationGenerator,
     WsFlexGenerator,
     DgmgGenerator,
+    ControllerGenerator,
 )
 for _system in _ALL:
     GENERATORS.add(str(_system.name), _system)
