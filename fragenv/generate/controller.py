@@ -40,7 +40,8 @@ class MnasReward:
     weight: float = -0.07
 
     def __call__(self, attributes: Attributes) -> float:
-        return attributes[self.score] * (attributes[self.latency] / self.target) ** self.weight
+        factor: float = (attributes[self.latency] / self.target) ** self.weight
+        return attributes[self.score] * factor
 
 
 class ControllerGenerator:

@@ -74,7 +74,8 @@ class MaskedLstmPolicy(RecurrentActorCriticPolicy):  # type: ignore[misc]
         # every way to a distribution leads through the features of the same observations
         allowed = self.features_extractor.allowed
         logits = self.action_net(latent_pi).masked_fill(~allowed, _NEVER)
-        return self.action_dist.proba_distribution(action_logits=logits)
+        found: Distribution = self.action_dist.proba_distribution(action_logits=logits)
+        return found
 
 
 class Controller:

@@ -1,0 +1,90 @@
+"""A graph network that foretells an attribute of cells, such as their scheduled latency.
+
+The scheduler takes tens of milliseconds for a network; the surrogate learns from some cells and
+answers for thousands at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Batch, Data
+
+from fragenv.generate.architecture import NODE_TYPES, Architecture
+from fragenv.generate.graph_network import (
+    GraphNetwork,
+    GraphNetworkConfig,
+    make_graph_network,
+    mean_loss,
+)
+from fragenv.generate.training import Trainer, TrainingConfig
+
+SYSTEM = "latency-surrogate"
+#: node: its type; edge: along or against the flow; the graph as a whole: the attribute
+CONFIG = GraphNetworkConfig(nodes=(len(NODE_TYPES), 1), edges=(2, 1), steps=4)
+TRAINING = TrainingConfig(steps=1000, learning_rate=5e-3)
+_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The network works on values of mean 0 and deviation 1."""
+
+    mean: float
+    deviation: float
+
+    @staticmethod
+    def of(values: Sequence[float]) -> Scale:
+        return Scale(float(np.mean(values)), max(float(np.std(values)), 1e-12))
+
+
+def cell_data(architecture: Architecture) -> Data:
+    """The live part of a cell; every edge in both directions, so that messages go both ways."""
+    live = sorted(architecture.live)
+    place = {node: number for number, node in enumerate(live)}
+    types = torch.tensor([NODE_TYPES.index(architecture.ops[node]) for node in live])
+    pairs = [(place[s], place[d]) for s, d in architecture.edges if s in place and d in place]
+    forward = torch.tensor(pairs).t()
+    along = torch.tensor([1.0, 0.0]).repeat(len(pairs), 1)
+    return Data(
+        x=nn.functional.one_hot(types, len(NODE_TYPES)).float(),
+        edge_index=torch.cat([forward, forward.flip(0)], 1),
+        edge_attr=torch.cat([along, along.flip(1)]),
+    )
+
+
+def make_trainer(
+    cells: Sequence[Architecture], values: Sequence[float], training: TrainingConfig, seed: int
+) -> tuple[Trainer, Scale]:
+    """A trainer on cells with known values; the scale belongs to the trained network."""
+    scale = Scale.of(values)
+    data = [cell_data(cell) for cell in cells]
+    wanted = (torch.tensor(values, dtype=torch.float64) - scale.mean) / scale.deviation
+    model = make_graph_network(CONFIG, seed)
+
+    def loss(step: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        picked = torch.randint(len(data), (min(_BATCH, len(data)),), generator=generator)
+        batch = Batch.from_data_list([data[number] for number in picked.tolist()])
+        target = wanted[picked].float()
+        return mean_loss(
+            model(batch),
+            lambda found: nn.functional.smooth_l1_loss(found.graphs[:, 0], target, beta=0.1),
+        )
+
+    return Trainer(model, loss, training), scale
+
+
+@torch.no_grad()
+def foretell(model: GraphNetwork, scale: Scale, cells: Sequence[Architecture]) -> list[float]:
+    """The values of cells, in their unit."""
+    found: list[float] = []
+    for start in range(0, len(cells), 512):
+        batch = Batch.from_data_list([cell_data(cell) for cell in cells[start : start + 512]])
+        values = model(batch)[-1].graphs[:, 0].double()
+        found += (values * scale.deviation + scale.mean).tolist()
+    return found
