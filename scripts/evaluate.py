@@ -16,7 +16,7 @@ warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
 
 from agents.experiment import compare, new_folder, write_run  # noqa: E402
 from agents.ppo.checkpoint import load_agent  # noqa: E402
-from agents.ppo.scheduler import PPOScheduler  # noqa: E402
+from agents.ppo.scheduler import schedulers_of  # noqa: E402
 from agents.scheduler import Budget  # noqa: E402
 from fragenv.env.problems import shared_problem  # noqa: E402
 from fragenv.env.registry import MODEL_ENVIRONMENT, lookup  # noqa: E402
@@ -55,10 +55,7 @@ def main(
         folder = new_folder(
             output or Path("results") / f"evaluate-{stem}-{problem.chip.name}-b{problem.batch}"
         )
-        agents = {
-            "ppo": PPOScheduler(network, samples=0),
-            "ppo_samples": PPOScheduler(network, samples),
-        }
+        agents = schedulers_of(network, samples)
         with console.status("comparing") as status:
             entries = compare(
                 problem, Budget(budget), seed, agents, lambda who: status.update(f"solving: {who}")

@@ -25,7 +25,8 @@ from agents.experiment import (  # noqa: E402
     write_figure,
     write_run,
 )
-from agents.ppo.scheduler import PPOScheduler  # noqa: E402
+from agents.ppo.checkpoint import load_agent  # noqa: E402
+from agents.ppo.scheduler import schedulers_of  # noqa: E402
 from agents.ppo.train import (  # noqa: E402
     TrainConfig,
     identity,
@@ -71,6 +72,9 @@ def main(
         Path | None, typer.Option(help="Folder of an interrupted run to go on with.")
     ] = None,
     rtl: Annotated[bool, typer.Option(help="Emit the best schedule's Verilog.")] = True,
+    agent: Annotated[
+        Path | None, typer.Option(help="Folder of an agent to fine-tune instead of a new one.")
+    ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="Quantised ONNX file; without it, weights are zero.")
     ] = None,
@@ -88,6 +92,7 @@ def main(
             raise FragenvError("give --output or --resume, not both")
         if weights is not None and not weights.is_file():
             raise FragenvError(f"no file '{weights}' for --weights")
+        start = load_agent(agent)[0] if agent is not None else None
         name, kwargs = lookup(env, model, chip, batch, max_depth, objective)
         probe = FragmentEnv(**kwargs, reward=reward)
         if resume is not None:
@@ -108,12 +113,10 @@ def main(
                 folder,
                 env,
                 resume=resume is not None,
+                start=start,
                 progress=lambda steps: progress.update(bar, completed=steps),
             )
-        agents = {
-            "ppo": PPOScheduler(network, samples=0),
-            "ppo_samples": PPOScheduler(network),
-        }
+        agents = schedulers_of(network)
         with console.status("comparing") as status:
             entries = compare(
                 problem, Budget(budget), seed, agents, lambda who: status.update(f"solving: {who}")

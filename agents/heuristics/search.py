@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agents.scheduler import BudgetSpentError, Meter, Partial
@@ -33,6 +33,8 @@ class Candidate:
     #: multipliers x cycles that the RUNs have taken
     occupied: int
     path: Partial
+    #: minus the logarithm of the probability that a policy gives the decisions, where one proposes
+    surprise: float = 0.0
 
 
 class Estimator:
@@ -48,7 +50,14 @@ class Estimator:
         """The root of a search."""
         return Candidate(0.0, 0.0, 0, 0, 0, path)
 
-    def extend(self, candidate: Candidate, action: int, choice: Choice, state: State) -> Candidate:
+    def extend(
+        self,
+        candidate: Candidate,
+        action: int,
+        choice: Choice,
+        state: State,
+        surprise: float = 0.0,
+    ) -> Candidate:
         """The candidate after ``choice``, which led to ``state``."""
         problem = self.problem
         record = state.history[0] if state.history is not None else None
@@ -76,6 +85,7 @@ class Estimator:
             weights,
             occupied,
             candidate.path.then(action, state),
+            candidate.surprise + surprise,
         )
 
 
@@ -107,12 +117,45 @@ def signature(state: State) -> tuple[object, ...]:
     return state.done, state.location, bound
 
 
+#: (action, choice, minus the logarithm of its probability) of the decisions to try
+Proposal = tuple[int, Choice, float]
+#: for each of several partial schedules what to try next
+Proposer = Callable[[Sequence[Candidate]], list[list[Proposal]]]
+#: ranks candidates of a level, best first
+Order = Callable[[Candidate], float]
+
+
+def by_steady(candidate: Candidate) -> float:
+    return candidate.steady
+
+
+def by_hopeful(candidate: Candidate) -> float:
+    return candidate.hopeful
+
+
+def by_surprise(candidate: Candidate) -> float:
+    return candidate.surprise
+
+
 def beam_search(meter: Meter, width: int, allow: Filter | None = None) -> Partial | None:
     """The best complete schedule of a beam of ``width``; None where the budget ends before any or
-    the filter leaves none.
+    the filter leaves none. One half of the beam are the best by either estimate."""
 
-    Partial schedules are compared with those that have as many operators done, one half of the
-    beam by either estimate; of those with the same signature only the best is kept.
+    def propose(beam: Sequence[Candidate]) -> list[list[Proposal]]:
+        states = (candidate.path.state for candidate in beam)
+        return [[(a, c, 0.0) for a, c in run_actions(meter.problem, s, allow)] for s in states]
+
+    return level_search(meter, width, propose, (by_steady, by_hopeful))
+
+
+def level_search(
+    meter: Meter, width: int, propose: Proposer, orders: Sequence[Order]
+) -> Partial | None:
+    """The best complete schedule of a beam of ``width``; None where the budget ends before any or
+    nothing is proposed.
+
+    Partial schedules are compared with those that have as many operators done: the beam takes the
+    best by each of ``orders`` in turns, and of those with the same signature only the best ones.
     """
     problem = meter.problem
     estimator = Estimator(problem)
@@ -122,48 +165,40 @@ def beam_search(meter: Meter, width: int, allow: Filter | None = None) -> Partia
     levels[0][signature(root.path.state)] = root
     try:
         for level in range(total):
-            beam = _narrow(list({id(c): c for c in levels[level].values()}.values()), width)
+            beam = _narrow(list({id(c): c for c in levels[level].values()}.values()), width, orders)
             levels[level] = {}
-            for candidate in beam:
-                _expand(meter, estimator, candidate, allow, levels, level)
+            for candidate, proposals in zip(beam, propose(beam) if beam else (), strict=True):
+                for action, choice, surprise in proposals:
+                    state = meter.apply(candidate.path.state, action)
+                    found = estimator.extend(candidate, action, choice, state, surprise)
+                    _keep(levels[level + len(choice.operators)], found, orders)
     except BudgetSpentError:
         pass
     done = min(levels[total].values(), key=lambda c: problem.cost(c.path.state), default=None)
     return done.path if done is not None else None
 
 
-def _narrow(candidates: list[Candidate], width: int) -> list[Candidate]:
-    """The best by each estimate: a steady one, a hopeful one, and so on."""
-    steady = iter(sorted(candidates, key=lambda c: c.steady))
-    hopeful = iter(sorted(candidates, key=lambda c: (c.hopeful, c.steady)))
+def _narrow(candidates: list[Candidate], width: int, orders: Sequence[Order]) -> list[Candidate]:
+    """The best by each order in turns."""
+    ranked = [iter(sorted(candidates, key=lambda c: (order(c), c.steady))) for order in orders]
     chosen: dict[int, Candidate] = {}
     while len(chosen) < min(width, len(candidates)):
-        for order in (steady, hopeful):
+        for order in ranked:
             candidate = next((c for c in order if id(c) not in chosen), None)
             if candidate is not None and len(chosen) < width:
                 chosen[id(candidate)] = candidate
     return list(chosen.values())
 
 
-def _expand(
-    meter: Meter,
-    estimator: Estimator,
-    candidate: Candidate,
-    allow: Filter | None,
-    levels: list[dict[tuple[object, ...], Candidate]],
-    level: int,
+def _keep(
+    bucket: dict[tuple[object, ...], Candidate], found: Candidate, orders: Sequence[Order]
 ) -> None:
-    for action, choice in run_actions(meter.problem, candidate.path.state, allow):
-        state = meter.apply(candidate.path.state, action)
-        found = estimator.extend(candidate, action, choice, state)
-        bucket = levels[level + len(choice.operators)]
-        for key in ((0, *signature(state)), (1, *signature(state))):
-            known = bucket.get(key)
-            better_one = known is None or (
-                found.steady < known.steady if key[0] == 0 else found.hopeful < known.hopeful
-            )
-            if better_one:
-                bucket[key] = found
+    """Put a candidate into its level where it is the best of its signature by some order."""
+    key = signature(found.path.state)
+    for number, order in enumerate(orders):
+        known = bucket.get((number, *key))
+        if known is None or order(found) < order(known):
+            bucket[(number, *key)] = found
 
 
 def widest_beam(meter: Meter, calls: int, allow: Filter | None = None) -> Partial | None:

@@ -62,6 +62,7 @@ class PolicyNetwork(nn.Module):
 
     def __init__(self, hidden: int, layers: int) -> None:
         super().__init__()
+        self.size = {"hidden": hidden, "layers": layers}
         self.encoder = GraphEncoder(hidden, layers)
         self.context = mlp(len(GLOBAL) + len(CHIP), hidden, hidden)
         self.node = mlp(hidden + len(NODE_DYNAMIC), hidden, hidden)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,10 @@ from agents.ppo.checkpoint import (
     save_agent,
     tensor_bytes,
 )
+from agents.ppo.decoding import rollout
+from agents.ppo.guide import Guide
 from agents.ppo.network import PolicyNetwork
 from agents.ppo.policy import GraphPolicy
-from agents.ppo.scheduler import Rollout
 from agents.scheduler import Budget, Meter
 from fragenv.env.env import FragmentEnv
 from fragenv.schedule.schedule import graph_hash
@@ -122,12 +123,14 @@ def train(
     folder: Path,
     trained_on: str,
     resume: bool = False,
+    start: PolicyNetwork | None = None,
     progress: Callable[[int], None] = lambda steps: None,
 ) -> tuple[PolicyNetwork, History]:
     """Train an agent into ``folder`` (agent/, tensorboard/, the files to resume from).
 
     After every rollout the greedy rollout is evaluated; the weights with the least default cost are
-    the agent. An interruption (Ctrl-C) saves everything and is raised again.
+    the agent. An interruption (Ctrl-C) saves everything and is raised again. ``start``: the network
+    to fine-tune, whose size replaces the configuration's.
 
     Raises:
         FragenvError: nothing to resume from, or files of another version.
@@ -137,6 +140,10 @@ def train(
     first = make_env()
     mine = identity(first, trained_on)
     earlier = read_training(folder, mine) if resume else None
+    if earlier is not None:
+        config = _resized(config, earlier.get("config"))
+    elif start is not None:
+        config = replace(config, **start.size)
     envs = [lambda: _scaled(make_env(), config.reward_scale)] * config.num_envs
     vector = DummyVecEnv(envs)
     model = MaskablePPO(
@@ -156,6 +163,8 @@ def train(
     recorder = _Recorder(first, config, folder, mine, progress)
     if earlier is not None:
         recorder.restore(model, earlier)
+    elif start is not None:
+        model.policy.network.load_state_dict(start.state_dict())
     folder.mkdir(parents=True, exist_ok=True)
     model.set_logger(configure(str(folder / "tensorboard"), ["tensorboard"]))
     left = config.timesteps - model.num_timesteps
@@ -166,6 +175,14 @@ def train(
         recorder.save(model)
         vector.close()
     return recorder.best_network(), recorder.history
+
+
+def _resized(config: TrainConfig, earlier: Any) -> TrainConfig:
+    """The configuration with the network's size in an earlier one."""
+    if not isinstance(earlier, dict):
+        raise AgentError("the training to resume is damaged: field 'config' is missing or wrong")
+    hidden, layers = (int(earlier.get(name, 0)) for name in ("hidden", "layers"))
+    return replace(config, hidden=hidden, layers=layers)
 
 
 def _scaled(env: FragmentEnv, scale: float) -> gymnasium.Env[Any, Any]:
@@ -215,7 +232,7 @@ class _Recorder(BaseCallback):
         assert isinstance(policy, GraphPolicy)
         policy.set_training_mode(False)
         problem = self.env.problem
-        path = Rollout(policy.network, problem).run(Meter(problem, Budget(10**9)), None)
+        path = rollout(Meter(problem, Budget(10**9)), Guide(policy.network, problem), None)
         assert path is not None
         cost = problem.cost(path.state)
         finished = [info["r"] for info in self.model.ep_info_buffer or []]

@@ -12,9 +12,11 @@ from sb3_contrib import MaskablePPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents.ppo.checkpoint import AgentConfig, load_agent, read_tensors, save_agent
+from agents.ppo.decoding import rollout
+from agents.ppo.guide import Guide
 from agents.ppo.network import PolicyNetwork
 from agents.ppo.policy import GraphPolicy
-from agents.ppo.scheduler import PPOScheduler, Rollout
+from agents.ppo.scheduler import PPOScheduler
 from agents.ppo.train import OPTIMIZER, TrainConfig, train
 from agents.scheduler import Budget, Meter
 from fragenv.env.env import FragmentEnv
@@ -260,5 +262,5 @@ def test_agent__samples_never_cost_more_than_its_greedy_rollout() -> None:
 def test_agent__answers_beyond_its_budget_with_a_whole_schedule() -> None:
     problem = lenet_env().problem
     network = random_network()
-    assert Rollout(network, problem).run(Meter(problem, Budget(1)), None) is None
+    assert rollout(Meter(problem, Budget(1)), Guide(network, problem), None) is None
     assert PPOScheduler(network).solve(problem, Budget(1), 0).state.finished

@@ -1,0 +1,1 @@
+"""One agent for every network and chip: what it is trained on, and how."""

@@ -1,0 +1,88 @@
+"""Training instances: a network, a chip, a batch and an objective, all drawn from one number."""
+
+from __future__ import annotations
+
+import random
+import tomllib
+from functools import lru_cache
+from pathlib import Path
+
+from agents.generalist.networks import random_graph
+from fragenv.errors import InfeasibleError
+from fragenv.graph.dataflow import DataflowGraph
+from fragenv.hardware.chip import Chip, load_chip, preset_names
+from fragenv.models import zoo
+from fragenv.schedule.objective import Objective
+from fragenv.schedule.problem import Problem
+
+SPLITS = Path(__file__).parent.parent / "splits.toml"
+#: shares of the instances with a training network of the zoo, with a chip that ships with the
+#: package, and with throughput as the objective
+ZOO_SHARE, PRESET_SHARE, THROUGHPUT_SHARE = 0.2, 0.4, 0.15
+BATCHES = (1, 1, 2, 4, 8)
+#: larger networks are drawn again: observations are padded to this while PPO trains
+MAX_OPERATORS, MAX_CHOICES, MAX_EDGES = 72, 40, 96
+
+
+@lru_cache
+def models_of(part: str) -> tuple[str, ...]:
+    """Networks of the zoo in ``part`` ("train", "validation", "test") of ``splits.toml``."""
+    return tuple(tomllib.loads(SPLITS.read_text("utf-8"))[part]["models"])
+
+
+@lru_cache
+def _zoo_graph(name: str) -> DataflowGraph:
+    return zoo.graph(name)
+
+
+def random_chip(rng: random.Random) -> Chip:
+    """A chip with the proportions of real ones: everything between half the smallest and twice the
+    largest preset of its kind, rates and sizes log-uniform."""
+    family = rng.choice(("ecp5", "xilinx", "xilinx", "cgra"))
+    multipliers = round(_log_uniform(rng, 80, 3000))
+    lut = round(multipliers * _log_uniform(rng, 110, 600))
+    buffer_bytes = round(_log_uniform(rng, 800, 2400) * multipliers) // 2048 * 2048
+    local_bytes = round(buffer_bytes * rng.uniform(0.3, 0.5)) // 2304 * 2304
+    if family == "cgra":
+        config_bytes, rate = round(lut * rng.uniform(0.1, 1.0)), _log_uniform(rng, 2.0, 16.0)
+    else:
+        config_bytes, rate = round(lut * rng.uniform(20, 85)), _log_uniform(rng, 0.25, 8.0)
+    return Chip(
+        name="random",
+        family=family,
+        multipliers=multipliers,
+        lut=lut,
+        buffer_bytes=max(65536, buffer_bytes),
+        local_bytes=max(32256, local_bytes),
+        dram_bytes_per_cycle=rng.choice((8, 16, 16, 32, 64, 96)),
+        dram_latency_cycles=rng.randint(20, 80),
+        config_bytes=config_bytes,
+        config_bytes_per_cycle=rate,
+        clock_mhz=100.0,
+    )
+
+
+def instance(seed: int) -> Problem:
+    """The instance of ``seed``; what no chip can run or is too large is drawn again."""
+    rng = random.Random(seed)
+    while True:
+        known = rng.random() < ZOO_SHARE
+        graph = _zoo_graph(rng.choice(models_of("train"))) if known else random_graph(rng)
+        preset = rng.random() < PRESET_SHARE
+        chip = load_chip(rng.choice(preset_names())) if preset else random_chip(rng)
+        batch = rng.choice(BATCHES)
+        many = rng.random() < THROUGHPUT_SHARE
+        objective = Objective.THROUGHPUT if many else Objective.LATENCY
+        if len(graph.chip_operators) > MAX_OPERATORS:
+            continue
+        try:
+            problem = Problem(graph, chip, batch, objective=objective)
+        except InfeasibleError:
+            continue
+        edges = sum(t >= problem.num_inputs for read in problem.reads for t in read)
+        if problem.num_choices <= MAX_CHOICES and edges <= MAX_EDGES:
+            return problem
+
+
+def _log_uniform(rng: random.Random, low: float, high: float) -> float:
+    return float(low * (high / low) ** rng.random())
