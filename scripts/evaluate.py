@@ -49,6 +49,11 @@ def main(
         if env is None and model is None:
             raise FragenvError("say what to schedule: --env ID or --model FILE.onnx")
         name, kwargs = lookup(env or MODEL_ENVIRONMENT, model, chip, batch, max_depth, objective)
+        if not name:
+            raise FragenvError(
+                f"{env} draws its networks; give --model FILE.onnx, such as the network.onnx that "
+                "scripts/train.py writes"
+            )
         network, config = load_agent(agent)
         problem = shared_problem(**kwargs)
         stem = Path(name).stem

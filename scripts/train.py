@@ -6,8 +6,9 @@ import shlex
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import gymnasium
 import typer
 from options import MaxDepth, ObjectiveOption
 from rich.console import Console
@@ -36,13 +37,22 @@ from agents.ppo.train import (  # noqa: E402
 )
 from agents.scheduler import Budget  # noqa: E402
 from fragenv.env.env import FragmentEnv  # noqa: E402
-from fragenv.env.registry import lookup  # noqa: E402
+from fragenv.env.generated import GeneratedEnv  # noqa: E402
+from fragenv.env.problems import shared_problem  # noqa: E402
+from fragenv.env.registry import GENERATED_ENVIRONMENT, lookup  # noqa: E402
 from fragenv.env.reward import DEFAULT_REWARD, REWARDS  # noqa: E402
 from fragenv.errors import FragenvError  # noqa: E402
 from fragenv.report.training_plot import training_figure  # noqa: E402
 from fragenv.schedule.objective import Objective  # noqa: E402
 
 console = Console()
+
+
+def make_env(env: str, kwargs: dict[str, Any]) -> FragmentEnv:
+    """The environment of an id, without Gymnasium's wrappers."""
+    made = gymnasium.make(env, disable_env_checker=True, **kwargs).unwrapped
+    assert isinstance(made, FragmentEnv)
+    return made
 
 
 def main(
@@ -55,6 +65,13 @@ def main(
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="ONNX file or zoo name, for ModelChip-v0.")
+    ] = None,
+    generator: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Draws the networks of {GENERATED_ENVIRONMENT}, another one for each episode; "
+            "default: random."
+        ),
     ] = None,
     max_depth: MaxDepth = 1,
     objective: ObjectiveOption = Objective.LATENCY,
@@ -83,6 +100,10 @@ def main(
     summary.json, comparison.md, schedule.json, pictures, TensorBoard logs, agent/ and rtl/.
 
     Ctrl-C saves the training; --resume FOLDER goes on with it.
+
+    With GeneratedChip-v0 the agent trains on networks drawn one after the other. What is compared,
+    and decides which weights are kept, is the network that --seed draws first; the folder has it as
+    network.onnx.
     """
     command = shlex.join(["python", *sys.argv])
     folder = None
@@ -94,12 +115,24 @@ def main(
             raise FragenvError(f"no file '{weights}' for --weights")
         start = load_agent(agent)[0] if agent is not None else None
         name, kwargs = lookup(env, model, chip, batch, max_depth, objective)
-        probe = FragmentEnv(**kwargs, reward=reward)
+        kwargs["reward"] = reward
+        if env == GENERATED_ENVIRONMENT:
+            kwargs |= {"generator": generator or "random", "seed": seed, "resample": True}
+        elif generator is not None:
+            raise FragenvError(
+                f"{env} has its own model; --generator is for {GENERATED_ENVIRONMENT}"
+            )
+        probe = make_env(env, kwargs)
         if resume is not None:
             read_training(resume, identity(probe, env))
         folder = new_folder(resume or output or Path("results") / f"{env}-seed{seed}")
         config = TrainConfig(timesteps=timesteps, seed=seed, device=device)
         problem = probe.problem
+        if isinstance(probe, GeneratedEnv):
+            # read again from its file, so that the schedule belongs to it
+            name = str(folder / "network.onnx")
+            probe.write_network(Path(name))
+            problem = shared_problem(name, problem.chip, problem.batch, max_depth, None, objective)
         console.print(
             f"{problem.graph.name} on {problem.chip.name}, batch {problem.batch}: "
             f"{len(problem.operators)} operators, {len(problem.library)} fragments, "
@@ -108,7 +141,7 @@ def main(
         with Progress(console=console) as progress:
             bar = progress.add_task("training", total=timesteps)
             network, history = train(
-                lambda: FragmentEnv(**kwargs, reward=reward),
+                lambda: make_env(env, kwargs),
                 config,
                 folder,
                 env,

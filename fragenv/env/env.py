@@ -85,18 +85,21 @@ class FragmentEnv(gymnasium.Env[dict[str, Any], np.int64]):
                 f"unknown render_mode '{render_mode}'; choose None, 'ansi' or 'rgb_array'"
             )
         self.render_mode = render_mode
-        self.problem: Problem = shared_problem(
-            model, chip, batch, max_depth, input_shape, objective
-        )
-        self.layout = Layout.of(self.problem, max_nodes, max_edges, max_choices)
-        self.action_map = ActionMap(self.problem, self.layout.nodes, self.layout.choices)
+        problem = shared_problem(model, chip, batch, max_depth, input_shape, objective)
+        self.layout = Layout.of(problem, max_nodes, max_edges, max_choices)
         self.observation_space = self.layout.space()
-        self.action_space = spaces.Discrete(self.action_map.num_actions)
-        self.step_limit = DECISIONS_PER_OPERATOR * len(self.problem.operators)
-        self._encoder = Encoder(self.problem, self.layout)
+        self.action_space = spaces.Discrete(self.layout.num_actions)
         self._reward = resolve_reward(reward)
-        self.state: State = self.problem.initial()
+        self._take(problem)
         self._reward(Transition(self.problem, self.state, self.state, None))
+
+    def _take(self, problem: Problem) -> None:
+        """Begin an episode of a problem that the layout has room for."""
+        self.problem: Problem = problem
+        self.action_map = ActionMap(problem, self.layout.nodes, self.layout.choices)
+        self.step_limit = DECISIONS_PER_OPERATOR * len(problem.operators)
+        self._encoder = Encoder(problem, self.layout)
+        self.state: State = problem.initial()
         self._begin()
 
     def _begin(self) -> None:

@@ -34,6 +34,9 @@ ENVIRONMENTS: dict[str, Registered] = {
 }
 #: for any model: needs the keyword argument ``model``
 MODEL_ENVIRONMENT = "ModelChip-v0"
+#: for networks that a generator draws
+GENERATED_ENVIRONMENT = "GeneratedChip-v0"
+GENERATED_ENTRY_POINT = "fragenv.env.generated:GeneratedEnv"
 
 
 def register_all() -> None:
@@ -42,6 +45,7 @@ def register_all() -> None:
         kwargs = {"model": entry.model, "chip": entry.chip, "batch": entry.batch}
         gymnasium.register(name, entry_point=ENTRY_POINT, kwargs=kwargs)
     gymnasium.register(MODEL_ENVIRONMENT, entry_point=ENTRY_POINT)
+    gymnasium.register(GENERATED_ENVIRONMENT, entry_point=GENERATED_ENTRY_POINT)
 
 
 def lookup(
@@ -54,12 +58,13 @@ def lookup(
 ) -> tuple[str, dict[str, Any]]:
     """The model's name and the environment's keyword arguments for an id of the command line;
     ``chip`` and ``batch`` replace the id's defaults, ``max_depth`` above 1 fuses layers,
-    ``objective`` is "latency" or "throughput".
+    ``objective`` is "latency" or "throughput". ``GENERATED_ENVIRONMENT`` has no model: its name is
+    empty.
 
     Raises:
         FragenvError: an unknown id, or a model where the id has its own, or none where it has not.
     """
-    known = [*ENVIRONMENTS, MODEL_ENVIRONMENT]
+    known = [*ENVIRONMENTS, MODEL_ENVIRONMENT, GENERATED_ENVIRONMENT]
     if env not in known:
         close = get_close_matches(env, known, 1)
         hint = f"did you mean '{close[0]}'? " if close else ""
@@ -70,10 +75,13 @@ def lookup(
         entry = Registered(model)
     elif model is not None:
         raise FragenvError(f"{env} has its own model; use --env {MODEL_ENVIRONMENT} with --model")
+    elif env == GENERATED_ENVIRONMENT:
+        entry = Registered("")
     else:
         entry = ENVIRONMENTS[env]
+    own = {"model": entry.model} if entry.model else {}
     kwargs = {
-        "model": entry.model,
+        **own,
         "chip": chip or entry.chip,
         "batch": batch or entry.batch,
         "max_depth": max_depth,

@@ -18,8 +18,8 @@ from torch import fx, nn
 
 from fragenv.errors import FragenvError
 from fragenv.generate.architecture import OUTPUT, SKIP, Architecture
+from fragenv.generate.read_network import read_network
 from fragenv.graph.dataflow import DataflowGraph
-from fragenv.graph.from_torch import from_torch
 from fragenv.models.export import export_onnx
 
 
@@ -68,7 +68,8 @@ def build_network(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _Writer(architecture, skeleton or Skeleton()).write().eval()
+        root, graph = _Writer(architecture, skeleton or Skeleton()).write()
+    return fx.GraphModule(root, graph, "GeneratedNetwork").eval()
 
 
 def build_graph(
@@ -77,8 +78,8 @@ def build_graph(
     """The dataflow graph of the network; no weight is initialised."""
     skeleton = skeleton or Skeleton()
     with torch.device("meta"):
-        network = _Writer(architecture, skeleton).write()
-    return from_torch(network, skeleton.input_shape, name)
+        root, graph = _Writer(architecture, skeleton).write()
+    return read_network(root, graph, skeleton.input_shape, name)
 
 
 def write_onnx(
@@ -140,7 +141,7 @@ class _Writer:
         self.architecture, self.skeleton = architecture, skeleton
         self.root, self.graph = nn.Module(), fx.Graph()
 
-    def write(self) -> fx.GraphModule:
+    def write(self) -> tuple[nn.Module, fx.Graph]:
         skeleton = self.skeleton
         colours, channels = skeleton.input_shape[0], skeleton.channels
         x = self.graph.placeholder("image")
@@ -162,7 +163,7 @@ class _Writer:
             nn.Linear(channels, skeleton.classes),
         )
         self.graph.output(self._call("head", head, x))
-        return fx.GraphModule(self.root, self.graph, "GeneratedNetwork")
+        return self.root, self.graph
 
     def _call(self, name: str, module: nn.Module, x: fx.Node) -> fx.Node:
         self.root.add_module(name, module)

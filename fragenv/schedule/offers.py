@@ -11,7 +11,7 @@ from fragenv.schedule.choices import Choice, circuit_for, circuits_for
 from fragenv.schedule.fused import FusedSearch
 from fragenv.schedule.layers import FusedPattern, FusedShape, split
 from fragenv.schedule.shape import TaskShape, task_shape
-from fragenv.schedule.tiling_search import TilingSearch
+from fragenv.schedule.tiling_search import smallest_bytes
 
 if TYPE_CHECKING:
     from fragenv.schedule.problem import Problem
@@ -188,7 +188,10 @@ class Offers:
         return result
 
     def _number(self, shape: TaskShape | FusedShape) -> int:
-        return self.numbers.setdefault(shape, len(self.numbers))
+        number = self.numbers.setdefault(shape, len(self.numbers))
+        if number == len(self.problem.shapes):
+            self.problem.shapes.append(shape)
+        return number
 
     def _smallest(self, choice: Choice) -> int:
         """Bytes of the smallest working set of a task, nothing on the chip yet."""
@@ -201,8 +204,7 @@ class Offers:
                 fused = self.problem.fused_setting(choice, choice.fused, 0)
                 self._least[key] = FusedSearch(fused, port).smallest_bytes()
             else:
-                setting = self.problem.setting(choice, 0)
-                self._least[key] = TilingSearch(setting, port).smallest_bytes()
+                self._least[key] = smallest_bytes(self.problem.setting(choice, 0), port)
         return self._least[key]
 
     def _refuse(self, node: int, shapes: list[TaskShape]) -> None:

@@ -21,7 +21,8 @@ from fragenv.schedule.layers import FusedShape
 from fragenv.schedule.objective import Objective, bound_cycles, objective_cycles, objective_of
 from fragenv.schedule.offers import Offers, occurrences
 from fragenv.schedule.pipelines import build_pipelines
-from fragenv.schedule.steps import TaskPlan
+from fragenv.schedule.shape import TaskShape
+from fragenv.schedule.steps import TaskPlan, written_out
 from fragenv.schedule.tiling import Order, Port, TaskSetting, Tiling
 from fragenv.schedule.tiling_search import choose, chosen_tilings, tiling_ladder
 
@@ -102,6 +103,8 @@ class Problem:
                 readers[tensor] += 1
         self.readers = tuple(readers)
         self.required = frozenset(self._required_tensors())
+        #: without the names of tensors, by the ``shape_index`` of choices
+        self.shapes: list[TaskShape | FusedShape] = []
         # caches: (shape, fragment, sources on chip, output kept) and what the name says
         self._ladders: dict[tuple[int, int, int, bool, bool], tuple[Tiling, ...]] = {}
         self._tiled: dict[tuple[int, int, int, bool, Tiling], TaskPlan] = {}
@@ -171,8 +174,11 @@ class Problem:
         return self.library[choice.fragment].parts[choice.circuits[0]]
 
     def setting(self, choice: Choice, on_chip: int) -> TaskSetting:
-        """A choice of one chain with the given sources on the chip (bit i: source i)."""
-        return TaskSetting(choice.shape, self.circuit(choice), self.batch, on_chip, choice.keep)
+        """A choice of one chain with the given sources on the chip (bit i: source i). Its tensors
+        have no names: equal settings of several operators and problems share what is found."""
+        shape = self.shapes[choice.shape_index]
+        assert isinstance(shape, TaskShape)
+        return TaskSetting(shape, self.circuit(choice), self.batch, on_chip, choice.keep)
 
     def fused_setting(self, choice: Choice, shape: FusedShape, on_chip: int) -> FusedSetting:
         """A choice of several layers with the given inputs on the chip."""
@@ -279,7 +285,7 @@ class Problem:
     def _written_out(self, key: Key, choice: Choice, tiling: Tiling) -> TaskPlan:
         found = self._tiled.get((*key, tiling))
         if found is None:
-            found = TaskPlan(self.setting(choice, key[2]), tiling, self.port)
+            found = written_out(self.setting(choice, key[2]), tiling, self.port)
             self._tiled[(*key, tiling)] = found
         return found
 

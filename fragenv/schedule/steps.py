@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -58,6 +59,10 @@ class Step(NamedTuple):
     store_cycles: int
 
 
+#: plans that are kept in the process, up to some tens of kilobytes each
+PLANS_HELD = 2048
+
+
 class TaskPlan:
     """A setting with its tiling, written out once and shared by all states that use it."""
 
@@ -108,6 +113,12 @@ class TaskPlan:
         #: steps whose RUNs are over before each RUN, and further ones before its input LOADs
         self.run_waits = np.arange(-1, len(self.steps) - 1, dtype=np.int64)[:, None]
         self.input_waits = np.empty((len(self.steps), 0), dtype=np.int64)
+
+
+@lru_cache(maxsize=PLANS_HELD)
+def written_out(setting: TaskSetting, tiling: Tiling, port: Port) -> TaskPlan:
+    """The plan of a tiling, held for other problems that ask for the same."""
+    return TaskPlan(setting, tiling, port)
 
 
 def _write_out(setting: TaskSetting, tiling: Tiling, port: Port) -> tuple[Step, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TypeVar
 
 from fragenv.hardware.timing import ACC_PIXELS, ceil_div
@@ -30,6 +31,8 @@ MAX_ONE_CHUNK_STEPS = 64
 MAX_STREAM_STEPS = 256
 #: a smaller working set is preferred while it costs at most this factor more
 SLACK = 1.02
+#: settings whose tilings are kept in the process; a network has hundreds, each a few kilobytes
+SETTINGS_HELD = 8192
 
 
 def _row_options(rows: int) -> list[int]:
@@ -323,10 +326,17 @@ class _Totals:
         return head + max(serial, dma - head - self.last_store + self.tail_run) + self.last_store
 
 
+@lru_cache(maxsize=SETTINGS_HELD)
 def tiling_ladder(setting: TaskSetting, port: Port, long: bool) -> tuple[Tiling, ...]:
     """The tilings worth choosing, by rising working set and falling cost (see
-    ``TilingSearch.candidates`` for ``long``)."""
+    ``TilingSearch.candidates`` for ``long``). Held for other problems that ask for the same."""
     return ladder_of(TilingSearch(setting, port).candidates(long), port)
+
+
+@lru_cache(maxsize=SETTINGS_HELD)
+def smallest_bytes(setting: TaskSetting, port: Port) -> int:
+    """``TilingSearch.smallest_bytes``, held like the ladders."""
+    return TilingSearch(setting, port).smallest_bytes()
 
 
 AnyTiling = TypeVar("AnyTiling", Tiling, FusedTiling)

@@ -9,14 +9,16 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from torch import fx, nn
 
 from agents.heuristics import SCHEDULERS
 from agents.scheduler import Budget
-from fragenv.errors import FragenvError
+from fragenv.errors import FragenvError, ModelError
 from fragenv.generate import nb201
 from fragenv.generate.architecture import OPERATORS, Architecture
 from fragenv.generate.dense import DenseSpace
 from fragenv.generate.latency import LatencyOracle, quick_schedule
+from fragenv.generate.read_network import read_network
 from fragenv.generate.skeleton import (
     NAS_BENCH_201,
     Skeleton,
@@ -26,6 +28,7 @@ from fragenv.generate.skeleton import (
 )
 from fragenv.graph.dataflow import DataflowGraph
 from fragenv.graph.from_onnx import from_onnx
+from fragenv.graph.from_torch import from_torch
 
 SMALL = Skeleton(channels=4, stages=2, input_shape=(1, 8, 8))
 MIXED = Architecture(
@@ -71,6 +74,24 @@ def test_onnx__computes_what_torch_computes_and_imports_as_the_same_graph(tmp_pa
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
     assert np.abs(expected).max() > 1e-3
     assert shapes(from_onnx(path)) == shapes(build_graph(MIXED, SMALL))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_graph__is_the_one_that_export_gives(seed: int) -> None:
+    drawn = DenseSpace(7, OPERATORS).random(np.random.default_rng(seed))
+    doubled = Architecture(("input", "skip", "skip", "output"), ((0, 1), (0, 2), (1, 3), (2, 3)))
+    for architecture in (drawn, MIXED, doubled):
+        expected = from_torch(build_network(architecture, SMALL), SMALL.input_shape, "cell")
+        found = build_graph(architecture, SMALL, "cell")
+        assert found.operators == expected.operators
+        assert dict(found.tensors) == dict(expected.tensors)
+        assert (found.inputs, found.outputs) == (expected.inputs, expected.outputs)
+
+
+def test_graph__refuses_layers_that_cells_have_not() -> None:
+    network = fx.symbolic_trace(nn.Sequential(nn.Conv2d(1, 4, 3), nn.Sigmoid()))
+    with pytest.raises(ModelError, match=r"'1' \(Sigmoid\): networks of cells have no such layer"):
+        read_network(network, network.graph, (1, 8, 8), "odd")
 
 
 def test_network__adds_what_a_node_reads() -> None:
