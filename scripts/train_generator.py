@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
 from fragenv.errors import FragenvError
-from fragenv.generate import cycles, dgmg_training, shortest_path
+from fragenv.generate import critical_path, cycles, dgmg_training, shortest_path, surrogate
 from fragenv.generate.dgmg_model import Dgmg
 from fragenv.generate.graph_network import GraphNetwork, save_graph_network
 from fragenv.generate.training import Trainer, TrainingConfig
@@ -61,9 +61,12 @@ RECIPES.add(
 )
 
 
-def _save_shortest_path(path: Path, model: nn.Module, command: str) -> None:
-    assert isinstance(model, GraphNetwork)
-    save_graph_network(path, shortest_path.SYSTEM, model, {"command": command})
+def _saver(system: str) -> Callable[[Path, nn.Module, str], None]:
+    def save(path: Path, model: nn.Module, command: str) -> None:
+        assert isinstance(model, GraphNetwork)
+        save_graph_network(path, system, model, {"command": command})
+
+    return save
 
 
 def _shortest_path_summary(model: nn.Module) -> str:
@@ -78,9 +81,56 @@ RECIPES.add(
     Recipe(
         shortest_path.TRAINING,
         shortest_path.make_trainer,
-        _save_shortest_path,
+        _saver(shortest_path.SYSTEM),
         _shortest_path_summary,
     ),
+)
+
+
+def _critical_path_trainer(config: TrainingConfig, seed: int) -> Trainer:
+    train, _ = critical_path.corpus()
+    return critical_path.make_trainer(critical_path.examples(train, seed), config, seed)
+
+
+def _critical_path_summary(model: nn.Module) -> str:
+    _, held_out = critical_path.corpus()
+    right = critical_path.judge(model, critical_path.answers(held_out)).right
+    return f"{right:.1%} of the operators of held-out random networks are told"
+
+
+RECIPES.add(
+    critical_path.SYSTEM,
+    Recipe(
+        critical_path.TRAINING,
+        _critical_path_trainer,
+        _saver(critical_path.SYSTEM),
+        _critical_path_summary,
+    ),
+)
+
+
+def _surrogate_trainer(config: TrainingConfig, seed: int) -> Trainer:
+    cells = surrogate.split()
+    return surrogate.make_trainer(cells.train, cells.train_values, config, seed)[0]
+
+
+def _save_surrogate(path: Path, model: nn.Module, command: str) -> None:
+    assert isinstance(model, GraphNetwork)
+    scale = surrogate.Scale.of(surrogate.split().train_values)
+    surrogate.save_surrogate(path, model, scale, {"command": command})
+
+
+def _surrogate_summary(model: nn.Module) -> str:
+    assert isinstance(model, GraphNetwork)
+    cells = surrogate.split()
+    scale = surrogate.Scale.of(cells.train_values)
+    rank = surrogate.spearman(model, scale, cells.test, cells.test_values)
+    return f"Spearman {rank:.4f} on {len(cells.test)} held-out functions"
+
+
+RECIPES.add(
+    surrogate.SYSTEM,
+    Recipe(surrogate.TRAINING, _surrogate_trainer, _save_surrogate, _surrogate_summary),
 )
 
 

@@ -8,9 +8,10 @@ encoded at the beginning, and every time the result is decoded.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -103,13 +104,22 @@ def mean_loss(found: list[Decoded], loss: Callable[[Decoded], Tensor]) -> Tensor
     return torch.stack([loss(step) for step in found]).mean()
 
 
-def save_graph_network(path: Path, system: str, model: GraphNetwork, header: object) -> None:
-    """Write a network under the name of its task, with a header that says what made it."""
-    content = {"config": asdict(model.config), "made": header}
+def both_ways(forward: Tensor) -> tuple[Tensor, Tensor]:
+    """Directed edges (2, count) and their reverse, so that messages go both ways, with features
+    that tell the two apart."""
+    along = torch.tensor([1.0, 0.0]).repeat(forward.shape[1], 1)
+    return torch.cat([forward, forward.flip(0)], 1), torch.cat([along, along.flip(1)])
+
+
+def save_graph_network(
+    path: Path, system: str, model: GraphNetwork, made: Mapping[str, Any]
+) -> None:
+    """Write a network under the name of its task, and what made it."""
+    content = {"config": asdict(model.config), "made": dict(made)}
     write_weights(path, system, model.state_dict(), content)
 
 
-def load_graph_network(path: Path, system: str) -> tuple[GraphNetwork, object]:
+def load_graph_network(path: Path, system: str) -> tuple[GraphNetwork, dict[str, Any]]:
     """Read a network and what was written with it.
 
     Raises:
@@ -120,7 +130,7 @@ def load_graph_network(path: Path, system: str) -> tuple[GraphNetwork, object]:
         sizes = {name: tuple(header["config"].pop(name)) for name in ("nodes", "edges")}
         model = GraphNetwork(GraphNetworkConfig(**sizes, **header["config"]))
         model.load_state_dict(tensors)
-        made = header["made"]
+        made = dict(header["made"])
     except (KeyError, TypeError, ValueError, RuntimeError):
         raise WeightsError(f"the weights in '{path}' do not fit their header") from None
     return model.eval(), made

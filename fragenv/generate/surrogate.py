@@ -6,27 +6,37 @@ answers for thousands at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 
+from fragenv.errors import FragenvError
+from fragenv.generate import latency_table
 from fragenv.generate.architecture import NODE_TYPES, Architecture
 from fragenv.generate.graph_network import (
     GraphNetwork,
     GraphNetworkConfig,
+    both_ways,
+    load_graph_network,
     make_graph_network,
     mean_loss,
+    save_graph_network,
 )
+from fragenv.generate.table import cell_scores
 from fragenv.generate.training import Trainer, TrainingConfig
 
 SYSTEM = "latency-surrogate"
 #: node: its type; edge: along or against the flow; the graph as a whole: the attribute
 CONFIG = GraphNetworkConfig(nodes=(len(NODE_TYPES), 1), edges=(2, 1), steps=4)
 TRAINING = TrainingConfig(steps=1000, learning_rate=5e-3)
+#: functions of NAS-Bench-201 that the shipped network has learnt from, and their attribute
+LABELLED, COLUMN = 1000, latency_table.column("cgra512")
 _BATCH = 64
 
 
@@ -48,12 +58,42 @@ def cell_data(architecture: Architecture) -> Data:
     place = {node: number for number, node in enumerate(live)}
     types = torch.tensor([NODE_TYPES.index(architecture.ops[node]) for node in live])
     pairs = [(place[s], place[d]) for s, d in architecture.edges if s in place and d in place]
-    forward = torch.tensor(pairs).t()
-    along = torch.tensor([1.0, 0.0]).repeat(len(pairs), 1)
-    return Data(
-        x=nn.functional.one_hot(types, len(NODE_TYPES)).float(),
-        edge_index=torch.cat([forward, forward.flip(0)], 1),
-        edge_attr=torch.cat([along, along.flip(1)]),
+    edges, ways = both_ways(torch.tensor(pairs).t())
+    x = nn.functional.one_hot(types, len(NODE_TYPES)).float()
+    return Data(x=x, edge_index=edges, edge_attr=ways)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Distinct functions of NAS-Bench-201 with an attribute of each: some to learn from, and all
+    others to judge by."""
+
+    train: tuple[Architecture, ...]
+    train_values: tuple[float, ...]
+    test: tuple[Architecture, ...]
+    test_values: tuple[float, ...]
+
+
+def split(column: str = COLUMN) -> Split:
+    """The 5,424 functions with a column of ``table.cell_scores``, ``LABELLED`` of them to learn
+    from.
+
+    Raises:
+        FragenvError: the table has no such column.
+    """
+    cells, numbers = latency_table.functions()
+    rows = list(cell_scores().values())
+    if column not in rows[0]:
+        raise FragenvError(f"the table has no column '{column}'; it has {', '.join(rows[0])}")
+    first = np.unique(numbers, return_index=True)[1]
+    values = [rows[row][column] for row in first.tolist()]
+    order = np.random.default_rng(0).permutation(len(cells)).tolist()
+    train, test = order[:LABELLED], order[LABELLED:]
+    return Split(
+        tuple(cells[i] for i in train),
+        tuple(values[i] for i in train),
+        tuple(cells[i] for i in test),
+        tuple(values[i] for i in test),
     )
 
 
@@ -79,6 +119,21 @@ def make_trainer(
     return Trainer(model, loss, training), scale
 
 
+def save_surrogate(path: Path, model: GraphNetwork, scale: Scale, made: Mapping[str, str]) -> None:
+    """Write a network with its scale and what made it."""
+    save_graph_network(path, SYSTEM, model, {**asdict(scale), **made})
+
+
+def load_surrogate(path: Path) -> tuple[GraphNetwork, Scale]:
+    """Read what ``save_surrogate`` wrote.
+
+    Raises:
+        WeightsError: the file is missing, damaged or of another system.
+    """
+    model, made = load_graph_network(path, SYSTEM)
+    return model, Scale(made["mean"], made["deviation"])
+
+
 @torch.no_grad()
 def foretell(model: GraphNetwork, scale: Scale, cells: Sequence[Architecture]) -> list[float]:
     """The values of cells, in their unit."""
@@ -88,3 +143,10 @@ def foretell(model: GraphNetwork, scale: Scale, cells: Sequence[Architecture]) -
         values = model(batch)[-1].graphs[:, 0].double()
         found += (values * scale.deviation + scale.mean).tolist()
     return found
+
+
+def spearman(
+    model: GraphNetwork, scale: Scale, cells: Sequence[Architecture], values: Sequence[float]
+) -> float:
+    """The rank correlation of what is foretold with what is."""
+    return float(spearmanr(foretell(model, scale, cells), values).statistic)
