@@ -28,7 +28,7 @@ from fragenv.serialize import write_bytes
 
 #: training-free scores whose mean rank is the score
 SCORES = ("naswot", "log_synflow")
-WEIGHTS = (0.0, -0.07, -0.2, -0.5)
+WEIGHTS = (0.0, -0.07, -0.2)
 _KIND, _VERSION = "fragenv-controller", 1
 
 
@@ -100,7 +100,7 @@ def main(
 ) -> None:
     """Search NAS-Bench-201 with MnasNet's reward for several weights of the cost and write a table.
 
-    Takes some three minutes of one core. Interrupted and called again, it goes on where it was.
+    Takes some two minutes of one core. Interrupted and called again, it goes on where it was.
 
     Example: scripts/bench_controller.py --cost latency_cycles_cgra512
     """

@@ -65,8 +65,9 @@ def critical(edges: Sequence[tuple[int, int]], work: Work) -> npt.NDArray[np.boo
         before[dst] = max(before[dst], before[src] + work[dst])
     for src, dst in reversed(edges):
         after[src] = max(after[src], after[dst] + work[src])
-    through: npt.NDArray[np.int64] = before + after - work
-    return through == through.max()
+    through: Work = before + after - work
+    found: npt.NDArray[np.bool_] = through == through.max()
+    return found
 
 
 def graph_data(edges: Sequence[tuple[int, int]], work: Work) -> Data:

@@ -127,8 +127,9 @@ def load_graph_network(path: Path, system: str) -> tuple[GraphNetwork, dict[str,
     """
     tensors, header = read_weights(path, system)
     try:
-        sizes = {name: tuple(header["config"].pop(name)) for name in ("nodes", "edges")}
-        model = GraphNetwork(GraphNetworkConfig(**sizes, **header["config"]))
+        sizes: dict[str, Any] = dict(header["config"])
+        sizes |= {name: tuple(sizes[name]) for name in ("nodes", "edges")}
+        model = GraphNetwork(GraphNetworkConfig(**sizes))
         model.load_state_dict(tensors)
         made = dict(header["made"])
     except (KeyError, TypeError, ValueError, RuntimeError):

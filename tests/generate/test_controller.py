@@ -117,7 +117,7 @@ def test_controller__probabilities_of_all_cells_add_up_to_one() -> None:
 def test_generator__learns_what_a_reward_says() -> None:
     cells = corpus()
     generator = ControllerGenerator(
-        TrainingConfig(steps=400, learning_rate=1e-2),
+        TrainingConfig(steps=300, learning_rate=1e-2),
         decisions=CellDecisions(),
         oracle=convolutions,
         reward=lambda attributes: -attributes["convolutions"],
@@ -178,6 +178,6 @@ def test_search__finds_the_best_of_an_easy_field() -> None:
     cells = tuple(map(decisions.chosen, nb201.runnable_choices()))
     worth = np.array([sum(option == 3 for option in cell) for cell in cells]) / 6
     field = Field(cells, worth, 1 - worth, worth)
-    learnt = controller_search(field, 400, 0)
+    learnt = controller_search(field, 300, 0)
     assert learnt.found.best > 99.9 and learnt.found.evaluations is not None
     assert learnt.mean_cost < 0.3 < float(field.cost.mean())
