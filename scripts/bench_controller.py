@@ -6,6 +6,8 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,11 +34,19 @@ WEIGHTS = (0.0, -0.07, -0.2)
 _KIND, _VERSION = "fragenv-controller", 1
 
 
-def measure(field: Field, weight: float, budget: int, seed: int) -> dict[str, Any]:
+@cache
+def field_of(cost: str, weight: float) -> Field:
+    """The cells with their rewards; made once in every process."""
+    return make_field(cell_scores(), SCORES, cost, weight)
+
+
+def measure(cost: str, weight: float, budget: int, seed: int) -> dict[str, Any]:
     """One search by each, as a row."""
-    start = time.process_time()
+    torch.set_num_threads(1)
+    field, start = field_of(cost, weight), time.process_time()
     learnt, drawn = controller_search(field, budget, seed), random_search(field, budget, seed)
     return {
+        "key": _key(weight, seed),
         "weight": weight,
         "best": learnt.found.best,
         "evaluations": learnt.found.evaluations,
@@ -46,6 +56,10 @@ def measure(field: Field, weight: float, budget: int, seed: int) -> dict[str, An
         "random_evaluations": drawn.evaluations,
         "seconds": time.process_time() - start,
     }
+
+
+def _key(weight: float, seed: int) -> str:
+    return f"w {weight:g} seed {seed}"
 
 
 def _reached(rows: Sequence[dict[str, Any]], name: str) -> str:
@@ -94,6 +108,7 @@ def main(
     ] = "latency_cycles_cgra512",
     seeds: Annotated[int, typer.Option(help="Searches for each w.", min=1)] = 10,
     budget: Annotated[int, typer.Option(help="Evaluations of a search.", min=1)] = 1000,
+    jobs: Annotated[int, typer.Option(help="Searches at the same time.", min=1)] = 1,
     output: Annotated[Path, typer.Option(help="Folder for the table and its rows.")] = Path(
         "results/reference/generate"
     ),
@@ -112,17 +127,17 @@ def main(
             known = ", ".join(next(iter(cell_scores().values())))
             raise FragenvError(f"the table has no column '{cost}'; it has {known}; or take macs")
         store = RowStore(output / "controller.json", _KIND, _VERSION, f"{cost} {budget}")
-        fields = {w: make_field(cell_scores(), SCORES, cost, w) for w in WEIGHTS}
-        with Progress() as progress:
-            bar = progress.add_task("searching", total=len(WEIGHTS) * seeds)
-            for weight, field in fields.items():
-                for seed in range(seeds):
-                    key = f"w {weight:g} seed {seed}"
-                    if key not in store.rows:
-                        row = {"key": key, **measure(field, weight, budget, seed)}
-                        store.add(row, command)
-                    progress.advance(bar)
-        text = report(fields, list(store.rows.values()), cost, budget, command)
+        tasks = [(weight, seed) for seed in range(seeds) for weight in WEIGHTS]
+        left = [task for task in tasks if _key(*task) not in store.rows]
+        with Progress() as progress, ProcessPoolExecutor(jobs) as pool:
+            bar = progress.add_task("searching", total=len(tasks), completed=len(tasks) - len(left))
+            found = [pool.submit(measure, cost, w, budget, seed) for w, seed in left]
+            for future in as_completed(found):
+                store.add(future.result(), command)
+                progress.advance(bar)
+        fields = {weight: field_of(cost, weight) for weight in WEIGHTS}
+        rows = [store.rows[_key(*task)] for task in tasks]
+        text = report(fields, rows, cost, budget, command)
         write_bytes(output / "controller.md", text.encode())
     except FragenvError as error:
         typer.echo(f"Error: {error}", err=True)
