@@ -6,7 +6,7 @@ answers for thousands at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,7 +16,6 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 
-from fragenv.errors import FragenvError
 from fragenv.generate import latency_table
 from fragenv.generate.architecture import NODE_TYPES, Architecture
 from fragenv.generate.graph_network import (
@@ -28,15 +27,17 @@ from fragenv.generate.graph_network import (
     mean_loss,
     save_graph_network,
 )
-from fragenv.generate.table import cell_scores
+from fragenv.generate.latency import LatencyOracle
 from fragenv.generate.training import Trainer, TrainingConfig
 
 SYSTEM = "latency-surrogate"
 #: node: its type; edge: along or against the flow; the graph as a whole: the attribute
 CONFIG = GraphNetworkConfig(nodes=(len(NODE_TYPES), 1), edges=(2, 1), steps=4)
-TRAINING = TrainingConfig(steps=1000, learning_rate=5e-3)
-#: functions of NAS-Bench-201 that the shipped network has learnt from, and their attribute
-LABELLED, COLUMN = 1000, latency_table.column("cgra512")
+TRAINING = TrainingConfig(steps=600, learning_rate=5e-3)
+#: the chip of the shipped network
+CHIP = "cgra512"
+#: functions of NAS-Bench-201 to learn from, and others to judge by
+LABELLED, HELD_OUT = 400, 200
 _BATCH = 64
 
 
@@ -64,37 +65,34 @@ def cell_data(architecture: Architecture) -> Data:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
-    """Distinct functions of NAS-Bench-201 with an attribute of each: some to learn from, and all
-    others to judge by."""
+class Measured:
+    """Architectures with the scheduled latency of each in cycles."""
 
-    train: tuple[Architecture, ...]
-    train_values: tuple[float, ...]
-    test: tuple[Architecture, ...]
-    test_values: tuple[float, ...]
+    cells: tuple[Architecture, ...]
+    cycles: tuple[float, ...]
 
 
-def split(column: str = COLUMN) -> Split:
-    """The 5,424 functions with a column of ``table.cell_scores``, ``LABELLED`` of them to learn
-    from.
+def measure(first: int, count: int, progress: Callable[[], None] = lambda: None) -> Measured:
+    """``count`` distinct functions of NAS-Bench-201 from ``first`` on in a fixed random order,
+    scheduled on ``CHIP``; ``progress`` is called after each."""
+    functions, _ = latency_table.functions()
+    order = np.random.default_rng(0).permutation(len(functions))[first : first + count]
+    oracle, cycles = LatencyOracle(CHIP), []
+    cells = tuple(functions[number] for number in order.tolist())
+    for cell in cells:
+        cycles.append(float(oracle(cell)))
+        progress()
+    return Measured(cells, tuple(cycles))
 
-    Raises:
-        FragenvError: the table has no such column.
-    """
-    cells, numbers = latency_table.functions()
-    rows = list(cell_scores().values())
-    if column not in rows[0]:
-        raise FragenvError(f"the table has no column '{column}'; it has {', '.join(rows[0])}")
-    first = np.unique(numbers, return_index=True)[1]
-    values = [rows[row][column] for row in first.tolist()]
-    order = np.random.default_rng(0).permutation(len(cells)).tolist()
-    train, test = order[:LABELLED], order[LABELLED:]
-    return Split(
-        tuple(cells[i] for i in train),
-        tuple(values[i] for i in train),
-        tuple(cells[i] for i in test),
-        tuple(values[i] for i in test),
-    )
+
+def training_cells(progress: Callable[[], None] = lambda: None) -> Measured:
+    """What the shipped network has learnt from."""
+    return measure(0, LABELLED, progress)
+
+
+def held_out_cells() -> Measured:
+    """What it is judged by."""
+    return measure(LABELLED, HELD_OUT)
 
 
 def make_trainer(
@@ -148,5 +146,5 @@ def foretell(model: GraphNetwork, scale: Scale, cells: Sequence[Architecture]) -
 def spearman(
     model: GraphNetwork, scale: Scale, cells: Sequence[Architecture], values: Sequence[float]
 ) -> float:
-    """The rank correlation of what is foretold with what is."""
+    """The rank correlation of what is foretold with ``values``."""
     return float(spearmanr(foretell(model, scale, cells), values).statistic)
