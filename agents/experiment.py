@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +23,7 @@ from fragenv.schedule.schedule import Schedule, save_schedule
 from fragenv.serialize import FileError, write_bytes, write_json
 
 SUMMARY_FORMAT, SUMMARY_VERSION = "fragenv-summary", 1
+TIMED_OUT = "Calls with a star: the limit of seconds ended the search before its calls were used."
 PACKAGES = ("fragenv", "gymnasium", "stable-baselines3", "sb3-contrib", "torch", "torch-geometric")
 
 
@@ -51,16 +52,30 @@ def new_folder(path: Path) -> Path:
     return path
 
 
+def chosen_schedulers(names: Sequence[str] | None) -> dict[str, Scheduler]:
+    """Registered schedulers by name; None for all.
+
+    Raises:
+        FragenvError: none is registered under a name.
+    """
+    return {name: SCHEDULERS.get(name) for name in names or SCHEDULERS}
+
+
 def compare(
     problem: Problem,
     budget: Budget,
     seed: int,
     more: Mapping[str, Scheduler],
     progress: Callable[[str], None],
+    names: Sequence[str] | None = None,
 ) -> dict[str, Entry]:
-    """Every registered scheduler and ``more``, each with the same budget."""
+    """Registered schedulers (see ``chosen_schedulers``) and ``more``, each with the same budget.
+
+    Raises:
+        FragenvError: no scheduler is registered under one of ``names``.
+    """
     entries = {}
-    for name, scheduler in [*((n, SCHEDULERS.get(n)) for n in SCHEDULERS), *more.items()]:
+    for name, scheduler in {**chosen_schedulers(names), **more}.items():
         progress(name)
         entries[name] = Entry(scheduler.solve(problem, budget, seed))
     return entries
@@ -147,6 +162,7 @@ def _row(problem: Problem, entry: Entry) -> dict[str, Any]:
         "startup_config_bytes": state.startup_config_bytes,
         "return": -entry.result.cost,
         "apply_calls": entry.result.apply_calls,
+        "timed_out": entry.result.timed_out,
         "wall_s": round(entry.result.wall_s, 3),
         "training_s": round(entry.training_s, 1),
     }
@@ -168,6 +184,7 @@ def _write_comparison(
         f"Made by `{command}`. Lower bounds: latency {bound.latency_cycles:,} cycles, period of "
         f"overlapping jobs {bound.period_cycles:,} cycles, {bound.traffic_bytes:,} bytes.",
         f"Cost: {counted} and traffic over their bounds, added; it is minus the default return.",
+        *([TIMED_OUT] if any(row["timed_out"] for row in rows.values()) else []),
         "",
         "| scheduler | cost | latency, cycles | over bound | ms | period, cycles | frames/s "
         "| traffic, bytes | over bound | swaps, bytes | apply calls | seconds | training, s |",
@@ -182,7 +199,8 @@ def _write_comparison(
             f"| {row['latency_ms']:.3f} | {row['period_cycles']:,} "
             f"| {row['frames_per_second']:.4g} | {traffic:,} | {over[1]:.3f} "
             f"| {row['config_bytes']:,} "
-            f"| {row['apply_calls']:,} | {row['wall_s']:.2f} | {row['training_s']:.0f} |"
+            f"| {row['apply_calls']:,}{'*' * row['timed_out']} | {row['wall_s']:.2f} "
+            f"| {row['training_s']:.0f} |"
         )
     write_bytes(folder / "comparison.csv", text.getvalue().encode("utf-8"))
     write_bytes(folder / "comparison.md", ("\n".join(lines) + "\n").encode("utf-8"))

@@ -33,6 +33,8 @@ class Meter:
     def __init__(self, problem: Problem, budget: Budget) -> None:
         self.problem, self.budget = problem, budget
         self.calls = 0
+        #: whether the seconds were over before the search was
+        self.timed_out = False
         self._start = time.perf_counter()
 
     @property
@@ -43,8 +45,19 @@ class Meter:
     def left(self) -> int:
         """Calls left; 0 when the time is over."""
         if self.budget.seconds is not None and self.wall_s > self.budget.seconds:
+            self.timed_out = True
             return 0
         return max(0, self.budget.apply_calls - self.calls)
+
+    def check_time(self) -> None:
+        """For long work without ``apply``.
+
+        Raises:
+            BudgetSpentError: the time is over.
+        """
+        if self.budget.seconds is not None and self.wall_s > self.budget.seconds:
+            self.timed_out = True
+            raise BudgetSpentError
 
     def apply(self, state: State, action: int) -> State:
         """``Problem.apply``, counted.
@@ -94,7 +107,8 @@ class Partial:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A complete schedule and what it took to find it. ``cost`` is ``Problem.cost``."""
+    """A complete schedule and what it took to find it. ``cost`` is ``Problem.cost``;
+    ``timed_out``: the budget's seconds ended the search."""
 
     scheduler: str
     actions: tuple[int, ...]
@@ -102,11 +116,14 @@ class Result:
     cost: float
     apply_calls: int
     wall_s: float
+    timed_out: bool = False
 
     @staticmethod
     def of(scheduler: str, path: Partial, meter: Meter) -> Result:
         cost = meter.problem.cost(path.state)
-        return Result(scheduler, path.actions, path.state, cost, meter.calls, meter.wall_s)
+        return Result(
+            scheduler, path.actions, path.state, cost, meter.calls, meter.wall_s, meter.timed_out
+        )
 
 
 class Scheduler(Protocol):
@@ -117,8 +134,14 @@ class Scheduler(Protocol):
 
     def solve(self, problem: Problem, budget: Budget, seed: int) -> Result:
         """A complete schedule. The same arguments give the same schedule, unless the budget
-        limits seconds."""
+        limits seconds. A class attribute ``deterministic = True`` says that the seed is not
+        used."""
         ...
+
+
+def is_deterministic(scheduler: Scheduler) -> bool:
+    """Whether every seed gives the same schedule, as far as the scheduler says so."""
+    return bool(getattr(scheduler, "deterministic", False))
 
 
 SCHEDULERS: Registry[Scheduler] = Registry("scheduler")

@@ -15,9 +15,9 @@ from typing import Annotated
 import alwani
 import typer
 from rich.progress import Progress
-from row_store import NO_MATTER, Row, RowStore, source_digest
 
 import agents.heuristics  # noqa: F401 - registers the schedulers
+from agents.benchmark.row_store import NO_MATTER, Row, RowStore, source_digest
 from agents.scheduler import SCHEDULERS, Budget, Result
 from fragenv.errors import FragenvError
 from fragenv.hardware.chip import preset_names

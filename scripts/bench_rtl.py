@@ -16,9 +16,9 @@ from typing import Annotated, Any
 import torch
 import typer
 from rich.progress import Progress
-from row_store import Row, RowStore, source_digest
 from rtl_measure import measure, quantised
 
+from agents.benchmark.row_store import Row, RowStore, source_digest
 from fragenv.errors import FragenvError
 from fragenv.graph.operators import OpKind
 from fragenv.hardware.chip import load_chip

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from options import MaxDepth, ObjectiveOption
+from options import MaxDepth, ObjectiveOption, SchedulerOption, SecondsOption
 from rich.console import Console
 
 warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
@@ -35,6 +35,8 @@ def main(
     max_depth: MaxDepth = 1,
     objective: ObjectiveOption = Objective.LATENCY,
     budget: Annotated[int, typer.Option(min=1, help="apply calls of each scheduler.")] = 2_000,
+    scheduler: SchedulerOption = None,
+    seconds: SecondsOption = 15.0,
     samples: Annotated[
         int | None, typer.Option(min=0, help="Sampled rollouts; default: as the budget allows.")
     ] = None,
@@ -63,7 +65,12 @@ def main(
         agents = schedulers_of(network, samples)
         with console.status("comparing") as status:
             entries = compare(
-                problem, Budget(budget), seed, agents, lambda who: status.update(f"solving: {who}")
+                problem,
+                Budget(budget, seconds or None),
+                seed,
+                agents,
+                lambda who: status.update(f"solving: {who}"),
+                scheduler,
             )
         command = shlex.join(["python", *sys.argv])
         write_run(folder, problem, entries, env or MODEL_ENVIRONMENT, name, seed, command)

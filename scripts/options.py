@@ -18,6 +18,24 @@ MaxDepth = Annotated[
     ),
 ]
 
+SchedulerOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--scheduler",
+        help="A registered scheduler to compare with; give it again for more. Default: all.",
+    ),
+]
+
+SecondsOption = Annotated[
+    float,
+    typer.Option(
+        "--seconds",
+        min=0.0,
+        help="Seconds of each scheduler at most; a star in the table says whom they stopped. "
+        "0: no limit, and results that are the same on every machine.",
+    ),
+]
+
 ObjectiveOption = Annotated[
     Objective,
     typer.Option(

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import gymnasium
 import typer
-from options import MaxDepth, ObjectiveOption
+from options import MaxDepth, ObjectiveOption, SchedulerOption, SecondsOption
 from rich.console import Console
 from rich.progress import Progress
 
@@ -20,6 +20,7 @@ warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
 from agents.experiment import (  # noqa: E402
     Entry,
     best_of,
+    chosen_schedulers,
     compare,
     emit_verilog,
     new_folder,
@@ -80,6 +81,8 @@ def main(
     ] = DEFAULT_REWARD,
     timesteps: Annotated[int, typer.Option(min=1, help="Environment steps of training.")] = 60_000,
     budget: Annotated[int, typer.Option(min=1, help="apply calls of each scheduler.")] = 20_000,
+    scheduler: SchedulerOption = None,
+    seconds: SecondsOption = 15.0,
     seed: Annotated[int, typer.Option(help="Seed of training and schedulers.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     output: Annotated[
@@ -109,6 +112,7 @@ def main(
     folder = None
     try:
         resolve_device(device)
+        chosen_schedulers(scheduler)  # a wrong name is said now, not after the training
         if resume is not None and output is not None:
             raise FragenvError("give --output or --resume, not both")
         if weights is not None and not weights.is_file():
@@ -152,7 +156,12 @@ def main(
         agents = schedulers_of(network)
         with console.status("comparing") as status:
             entries = compare(
-                problem, Budget(budget), seed, agents, lambda who: status.update(f"solving: {who}")
+                problem,
+                Budget(budget, seconds or None),
+                seed,
+                agents,
+                lambda who: status.update(f"solving: {who}"),
+                scheduler,
             )
         for who in agents:
             entries[who] = Entry(entries[who].result, history.seconds)

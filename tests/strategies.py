@@ -129,11 +129,13 @@ def random_chip(rng: random.Random) -> Chip:
     )
 
 
-def random_problem(rng: random.Random, max_depth: int = 1) -> Problem | None:
+def random_problem(
+    rng: random.Random, max_depth: int = 1, objective: str = "latency"
+) -> Problem | None:
     """A small problem; None where the chip is too small for the graph."""
     graph, chip = random_graph(rng, rng.randint(2, 9)), random_chip(rng)
     try:
-        return Problem(graph, chip, rng.randint(1, 3), max_depth)
+        return Problem(graph, chip, rng.randint(1, 3), max_depth, objective=objective)
     except InfeasibleError:
         return None
 

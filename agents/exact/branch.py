@@ -98,13 +98,16 @@ def branch_and_bound(
         bounds: of the meter's problem.
         objective: what is minimised.
         start: a finished schedule to be better than; None for none.
+
+    Raises:
+        BudgetSpentError: the time was over before the first state was bounded.
     """
     problem = meter.problem
     best = start
     cost = objective.of(start.state) if start is not None else float("inf")
     root = Partial(problem.initial())
     frontier, seen = _Frontier(), Seen()
-    frontier.push(objective.least(bounds.least(root.state)), root)
+    frontier.push(objective.least(bounds.futures(root.state)), root)
     opened = cut = repeated = 0
     lowest = float("inf")
     try:
@@ -116,12 +119,12 @@ def branch_and_bound(
             lowest = node.bound  # until all that follows from it is open
             for action in problem.legal_actions(node.path.state):
                 state = meter.apply(node.path.state, action)
-                bound = objective.least(bounds.least(state))
+                bound = objective.least(bounds.futures(state))
                 if bound >= cost - EPSILON:
                     cut += 1
                 elif state.finished:
                     best, cost = node.path.then(action, state), objective.of(state)
-                elif seen.dominated(state):
+                elif objective.memoryless and seen.dominated(state):
                     repeated += 1
                 else:
                     frontier.push(bound, node.path.then(action, state))

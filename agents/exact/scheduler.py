@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agents.exact.branch import Certificate, branch_and_bound
 from agents.exact.objective import Objective, ProblemCost
-from agents.scheduler import SCHEDULERS, Budget, Meter, Partial, Result
+from agents.scheduler import SCHEDULERS, Budget, BudgetSpentError, Meter, Partial, Result
 from fragenv.schedule.bounds_state import StateBounds
 from fragenv.schedule.bounds_task import MAX_SETTINGS
 from fragenv.schedule.problem import Problem
@@ -16,7 +16,7 @@ START_SHARE = 0.5
 
 class ExactScheduler:
     """Branch and bound from the best of beam search and annealing. Its tables of bounds are made
-    without calls of ``apply``; their time counts as wall time."""
+    without calls of ``apply``, but the seconds of a budget end them as well."""
 
     name = "exact"
 
@@ -30,7 +30,8 @@ class ExactScheduler:
 def certify(
     meter: Meter, seed: int, objective: Objective, max_settings: int = MAX_SETTINGS
 ) -> Certificate:
-    """The best schedule that the meter's calls allow, and what is proved about it.
+    """The best schedule that the meter's calls allow, and what is proved about it. Where there is
+    no time for the tables of bounds, closed forms prove what they can.
 
     Args:
         meter: counts and limits the calls.
@@ -50,7 +51,11 @@ def certify(
             start = replayed(problem, found.actions)
         if not meter.left:
             break
-    return branch_and_bound(meter, StateBounds(problem, max_settings), objective, start)
+    try:
+        bounds = StateBounds(problem, max_settings, meter.check_time)
+        return branch_and_bound(meter, bounds, objective, start)
+    except BudgetSpentError:
+        return branch_and_bound(meter, StateBounds(problem, 0), objective, start)
 
 
 def replayed(problem: Problem, actions: tuple[int, ...]) -> Partial:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import log2
 from typing import Any
 
 import gymnasium
@@ -19,6 +20,12 @@ from fragenv.schedule.problem import Problem
 LAYOUT = Layout(MAX_OPERATORS, MAX_EDGES, MAX_CHOICES)
 
 
+def progress(share: float) -> float:
+    """log2(1 + ``share``), for a cost over a reference: 0 to 1 up to the reference. The logarithm
+    keeps one swap on an FPGA, which may cost ten whole schedules, from drowning all else."""
+    return log2(1 + share)
+
+
 class PoolInstance:
     """A problem, padded, and the cost that rewards are measured in."""
 
@@ -31,9 +38,8 @@ class PoolInstance:
 class PoolEnv(gymnasium.Env[dict[str, Any], np.int64]):
     """Each episode schedules an instance of ``pool``, drawn by the environment's generator.
 
-    The reward of a decision is what it adds to ``Problem.cost``, over the instance's reference and
-    negative: a schedule as good as the reference returns -1 on every network and chip. Illegal
-    actions are an error: the agent masks them.
+    Rewards add up to minus ``progress`` of the whole schedule: one as good as the reference returns
+    -1 on every network and chip. An illegal action changes nothing and costs 1; agents mask them.
     """
 
     def __init__(self, pool: Sequence[PoolInstance]) -> None:
@@ -61,13 +67,14 @@ class PoolEnv(gymnasium.Env[dict[str, Any], np.int64]):
 
     def step(self, action: np.int64 | int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Take one decision."""
-        if not self._mask[action]:
-            raise ValueError(f"action {action} is illegal here; see action_masks()")
         instance, before = self._instance, self._state
         problem = instance.problem
+        if not self._mask[action]:
+            return instance.encoder.encode(before, self._mask), -1.0, before.finished, False, {}
         self._state = problem.apply(before, instance.actions.to_problem(int(action)))
         self._mask = instance.actions.mask(self._state)
-        paid = problem.cost(self._state) - problem.cost(before)
+        costs = (problem.cost(state) / instance.reference for state in (before, self._state))
+        paid_before, paid = map(progress, costs)
         observation = instance.encoder.encode(self._state, self._mask)
-        reward = -paid / instance.reference
+        reward = paid_before - paid
         return observation, reward, self._state.finished, False, {}

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from agents.generalist.demonstrations import Demonstration
+from agents.generalist.environment import progress
 from agents.ppo.network import PolicyNetwork
 from fragenv.env.actions import ActionMap
 from fragenv.env.observation import Encoder, Layout
@@ -28,8 +29,8 @@ class Episode:
     """A demonstration as tensors: T states of one problem.
 
     ``static`` is what the encoder reads, ``dynamic`` the features of the T states, ``legal`` (T, A)
-    bool, ``actions`` (T,), ``values`` (T,): minus the cost still to come, over that of the whole
-    schedule.
+    bool, ``actions`` (T,), ``values`` (T,): the return that is still to come, with the whole
+    schedule as the reference (``environment.progress``).
     """
 
     static: tuple[Tensor, ...]
@@ -59,13 +60,14 @@ class Episode:
         first = seen[0]
         shaped = [torch.as_tensor(first[k]).float().reshape(layout.shapes[k]) for k in STATIC[:3]]
         edges = torch.as_tensor(first["edge_index"]).long().reshape(layout.shapes["edge_index"])
-        costs = np.array([problem.cost(state) for state in states])
+        end = problem.cost(states[-1])
+        left = [progress(problem.cost(state) / end) - 1 for state in states[:-1]]
         return Episode(
             (*shaped, edges[:, torch.as_tensor(first["edge_mask"]) > 0]),
             {**dynamic, "chip": shaped[2].expand(len(seen), -1)},
             torch.from_numpy(np.stack(masks)),
             torch.tensor([actions.from_problem(a) for a in demonstration.actions]),
-            torch.from_numpy((costs[:-1] - costs[-1]) / costs[-1]).float(),
+            torch.tensor(left),
         )
 
 

@@ -32,7 +32,7 @@ class ImprovementConfig:
     rollout_steps: int = 64
     batch_size: int = 256
     epochs: int = 3
-    learning_rate: float = 2e-4
+    learning_rate: float = 3e-4
     clip: float = 0.1
     entropy: float = 0.001
     #: updates after which the held-out instances are scheduled
@@ -95,8 +95,7 @@ def improve(
         ent_coef=config.entropy,
         policy_kwargs={
             "layout": LAYOUT,
-            "hidden": start.network.hidden,
-            "layers": start.network.layers,
+            **start.network.size,
         },
         seed=seed,
         device=device,

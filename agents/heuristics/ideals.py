@@ -14,6 +14,7 @@ class IdealScheduler:
     wherever that is offered, and nowhere: the better of the two is what it answers."""
 
     name = "ideals"
+    deterministic = True
 
     def solve(self, problem: Problem, budget: Budget, seed: int) -> Result:
         meter = Meter(problem, budget)

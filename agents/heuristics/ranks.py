@@ -16,6 +16,7 @@ class ListScheduler:
     the budget goes; the best of all."""
 
     name = "list"
+    deterministic = True
 
     def solve(self, problem: Problem, budget: Budget, seed: int) -> Result:
         meter = Meter(problem, budget)

@@ -57,6 +57,7 @@ class GreedyScheduler:
     """Myopic: each time the RUN that raises the cost least, beyond its part of the bounds."""
 
     name = "greedy"
+    deterministic = True
 
     def solve(self, problem: Problem, budget: Budget, seed: int) -> Result:
         meter = Meter(problem, budget)
@@ -69,6 +70,7 @@ class UniformScheduler:
     tried; fusing, keeping and the order are searched with a beam, the budget shared equally."""
 
     name = "uniform"
+    deterministic = True
 
     def solve(self, problem: Problem, budget: Budget, seed: int) -> Result:
         meter = Meter(problem, budget)
@@ -105,6 +107,7 @@ class BeamScheduler:
     choices, swapping where it pays."""
 
     name = "beam"
+    deterministic = True
 
     def solve(self, problem: Problem, budget: Budget, seed: int) -> Result:
         meter = Meter(problem, budget)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
 from agents.heuristics.search import better
-from agents.ppo.checkpoint import load_agent
 from agents.ppo.decoding import guided_beam, rollout
 from agents.ppo.guide import Guide
 from agents.ppo.network import PolicyNetwork
@@ -23,6 +20,7 @@ class PPOScheduler:
         self, network: PolicyNetwork, samples: int | None = None, name: str = "ppo"
     ) -> None:
         self.network, self.samples, self.name = network, samples, name
+        self.deterministic = samples == 0
 
     def solve(self, problem: Problem, budget: Budget, seed: int) -> Result:
         meter = Meter(problem, budget)
@@ -43,6 +41,8 @@ class PPOScheduler:
 
 class PPOBeamScheduler:
     """A greedy rollout, then the widest guided beam that the budget allows."""
+
+    deterministic = True
 
     def __init__(self, network: PolicyNetwork, name: str = "ppo_beam") -> None:
         self.network, self.name = network, name
@@ -68,12 +68,3 @@ def schedulers_of(network: PolicyNetwork, samples: int | None = None) -> dict[st
         "ppo_samples": PPOScheduler(network, samples, "ppo_samples"),
         "ppo_beam": PPOBeamScheduler(network),
     }
-
-
-def agent_schedulers(folder: Path, device: str = "cpu") -> dict[str, Scheduler]:
-    """The same of the agent in ``folder``.
-
-    Raises:
-        FragenvError: see ``load_agent``.
-    """
-    return schedulers_of(load_agent(folder, device)[0])

@@ -143,7 +143,7 @@ def train(
     if earlier is not None:
         config = _resized(config, earlier.get("config"))
     elif start is not None:
-        config = replace(config, **start.size)
+        config = replace(config, hidden=start.size["hidden"], layers=start.size["layers"])
     envs = [lambda: _scaled(make_env(), config.reward_scale)] * config.num_envs
     vector = DummyVecEnv(envs)
     model = MaskablePPO(

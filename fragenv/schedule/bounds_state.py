@@ -18,7 +18,7 @@ used yet, or another one is swapped in and pays for that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from fragenv.hardware.timing import ceil_div
@@ -51,6 +51,8 @@ class Parts(NamedTuple):
     region_cycles: int
     config_cycles: int
     traffic_bytes: int
+    #: of a job that follows another: cycles of the busiest of port, region and configuration port
+    period_cycles: int
 
     @property
     def least(self) -> Least:
@@ -86,11 +88,17 @@ class StateBounds:
     Args:
         problem: whose states are bounded.
         max_settings: see ``bounds_task.MAX_SETTINGS``.
+        watch: called before each task that is worked out; it may raise to end that.
     """
 
-    def __init__(self, problem: Problem, max_settings: int = MAX_SETTINGS) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        max_settings: int = MAX_SETTINGS,
+        watch: Callable[[], None] = lambda: None,
+    ) -> None:
         self.problem = problem
-        self.tasks = TaskBounds(problem, max_settings)
+        self.tasks = TaskBounds(problem, max_settings, watch)
         self._tables: dict[frozenset[int], _Tables] = {}
         #: fragments that some choice runs on
         self.everything = frozenset(c.fragment for options in problem.choices for c in options)
@@ -115,7 +123,8 @@ class StateBounds:
         of them."""
         if state.finished:
             whole = state.latency_cycles
-            return [Parts(whole, whole, whole, whole, state.traffic_bytes)]
+            period = state.period_cycles
+            return [Parts(whole, whole, whole, whole, state.traffic_bytes, period)]
         problem = self.problem
         missing = _missing(state)
         due = _sum(self._config[f] for f in missing)
@@ -171,7 +180,7 @@ class StateBounds:
                 if not state.done[node]:
                     tail = tables.tail(node, tensor, where)
                     if tail is None:
-                        return Parts(-1, 0, 0, 0, 0)
+                        return Parts(-1, 0, 0, 0, 0, 0)
                     path = max(path, first + tail[0], last + tail[1])
         moved, port, region = state.traffic_bytes, busy_cycles(state.dma), self._spent(state)
         for node, done in enumerate(state.done):
@@ -183,9 +192,10 @@ class StateBounds:
             port += cycles
             region += tables.cheapest(node, self.prices)
         ends = 0 if self.tasks.padded else 2 * problem.port.cycles(1)
-        region += due.price
+        run = int(region + due.price)
         config = busy_cycles(state.config_port) + due.cycles
-        return Parts(path, port, int(region) + ends, config, moved + due.bytes)
+        period = max(1, port, run, config)
+        return Parts(path, port, run + ends, config, moved + due.bytes, period)
 
     def _spent(self, state: State) -> float:
         """What the RUNs and configurations of a state cost at the circuits' prices."""

@@ -9,6 +9,7 @@ arXiv 1802.06905, and Chen et al., HPCA 2020, which are asymptotic where these a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -43,8 +44,13 @@ MAX_STEPS = 3000
 class TaskBounds:
     """``TaskLeast`` of every choice of a problem, found when asked for."""
 
-    def __init__(self, problem: Problem, max_settings: int = MAX_SETTINGS) -> None:
-        self.problem = problem
+    def __init__(
+        self,
+        problem: Problem,
+        max_settings: int = MAX_SETTINGS,
+        watch: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.problem, self.watch = problem, watch
         self._known: dict[tuple[int, int, int, bool, int], TaskLeast | None] = {}
         self._others: dict[tuple[int, ...], int] = {}
         self.ancestors, self.descendants = _relatives(problem)
@@ -94,9 +100,12 @@ class TaskBounds:
         room = problem.chip.buffer_bytes - sum(problem.tensor_bytes[t] for t in held)
         if room <= 0:
             return None
-        least = max(1, room - self._beside(choice))
+        # where jobs overlap, a task may be given less than there is
+        unused = problem.chip.buffer_bytes - problem.job_bytes
+        least = max(1, room - unused - self._beside(choice))
         key = (choice.shape_index, choice.fragment, on_chip, choice.keep, least)
         if key not in self._known:
+            self.watch()
             tilings = problem.tilings(choice, on_chip, least, room)
             found = [self._of_tiling(choice, on_chip, t, room) for t in tilings]
             self._known[key] = smallest(found) if found else None

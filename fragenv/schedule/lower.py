@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from fragenv.schedule.fused_plan import FusedPlan, FusedStep
@@ -73,7 +73,7 @@ class _Lowering:
     def _add(self, start: int, command: Command) -> int:
         index = len(self.commands)
         waits = tuple(sorted({w for w in command.waits if w >= 0}))
-        self.commands.append(replace(command, id=index, waits=waits))
+        self.commands.append(command._replace(id=index, waits=waits))
         self.starts.append(start)
         return index
 
@@ -291,7 +291,7 @@ class _Lowering:
             new = [i for i in record.evicted if i not in waited]
             waited.update(new)
             waits = tuple(sorted(self.last_run[i] for i in new if i in self.last_run))
-            self.commands[index] = replace(self.commands[index], waits=waits)
+            self.commands[index] = self.commands[index]._replace(waits=waits)
 
     def program(self) -> Program:
         """The commands by start time, renumbered."""
@@ -299,8 +299,7 @@ class _Lowering:
         order = sorted(range(len(self.commands)), key=lambda i: (self.starts[i], i))
         number = {old: new for new, old in enumerate(order)}
         commands = tuple(
-            replace(
-                self.commands[old],
+            self.commands[old]._replace(
                 id=new,
                 waits=tuple(sorted(number[w] for w in self.commands[old].waits)),
             )

@@ -39,8 +39,7 @@ def fragment_unit(instance: int) -> str:
     return f"fragment{instance}"
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """One command. A unit (``dma``, ``config``, ``fragment0``, ...) runs its commands in the order
     of their ids; a command starts when its unit is free and all of ``waits`` have ended.
 

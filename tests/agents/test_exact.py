@@ -14,12 +14,13 @@ from agents.exact.fingerprint import Seen, fingerprint
 from agents.exact.ideals import Price, alone, best_cover
 from agents.exact.objective import Latency, Objective, ProblemCost
 from agents.exact.scheduler import certify
-from agents.scheduler import Budget, Meter, Partial
+from agents.scheduler import SCHEDULERS, Budget, Meter, Partial
 from fragenv.errors import InfeasibleError
 from fragenv.graph.dataflow import DataflowGraph
 from fragenv.graph.operators import OpKind
 from fragenv.models import zoo
 from fragenv.schedule.bounds_state import StateBounds
+from fragenv.schedule.bounds_task import TaskBounds
 from fragenv.schedule.choices import Choice
 from fragenv.schedule.problem import Problem
 from fragenv.schedule.state import State
@@ -43,15 +44,16 @@ def every_end(problem: Problem, state: State) -> list[State]:
     return [end for a in actions for end in every_end(problem, problem.apply(state, a))]
 
 
-def tiny_problems() -> list[Problem]:
+def tiny_problems(objective: str = "latency", count: int = 16) -> list[Problem]:
     found = []
-    for seed in range(16):
+    for seed in range(count):
         rng = random.Random(seed)
         graph, chip = tiny_graph(seed % 2 == 0), random_chip(rng)
         try:
             whole = Problem(graph, chip, rng.choice([1, 2]))
             library = tuple(rng.sample(whole.library, min(2, len(whole.library))))
-            found.append(Problem(graph, chip, whole.batch, 1 + seed % 3, library=library))
+            depth = 1 + seed % 3
+            found.append(Problem(graph, chip, whole.batch, depth, library, objective))
         except InfeasibleError:
             continue
     return found
@@ -74,6 +76,33 @@ def test_branch_and_bound__is_as_good_as_every_schedule_there_is() -> None:
             optimum = min(objective.of(end) for end in ends)
             assert search(problem, objective) == pytest.approx(optimum, abs=1e-9)
     assert compared > 1000
+
+
+def test_branch_and_bound__is_as_good_as_every_period_there_is() -> None:
+    compared = 0
+    for problem in tiny_problems("throughput", 6)[1::2]:  # the small ones
+        costs = [problem.cost(end) for end in every_end(problem, problem.initial())]
+        compared += len(costs)
+        assert search(problem, ProblemCost(problem)) == pytest.approx(min(costs), abs=1e-9)
+    assert compared > 50
+
+
+def test_exact__works_out_no_plan_when_its_seconds_are_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """AlexNet's tables take seconds; without them there is an answer, and a true bound."""
+    worked_out = []
+    made = TaskBounds._of_tiling
+    monkeypatch.setattr(
+        TaskBounds, "_of_tiling", lambda *given: worked_out.append(1) or made(*given)
+    )
+    problem = Problem(zoo.graph("alexnet"), "cgra512", 2)
+    meter = Meter(problem, Budget(20, 0.001))
+    found = certify(meter, 0, ProblemCost(problem))
+    assert meter.timed_out and not worked_out
+    assert found.path is not None and found.path.state.finished
+    assert 2.0 <= found.lower_bound <= found.cost
+    assert SCHEDULERS.get("exact").solve(problem, Budget(20, 0.001), 0).timed_out
 
 
 def test_certify__proves_the_optimum() -> None:

@@ -12,9 +12,11 @@ from sb3_contrib import MaskablePPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents.ppo.checkpoint import AgentConfig, load_agent, save_agent
+from agents.ppo.decoding import guided_beam, rollout
+from agents.ppo.guide import Guide
 from agents.ppo.network import PolicyNetwork
 from agents.ppo.policy import GraphPolicy
-from agents.ppo.scheduler import PPOScheduler, Rollout
+from agents.ppo.scheduler import PPOScheduler, schedulers_of
 from agents.ppo.train import TrainConfig, train
 from agents.scheduler import Budget, Meter
 from fragenv.env.env import FragmentEnv
@@ -102,7 +104,7 @@ def test_rollout__agrees_with_the_policy() -> None:
     env = lenet_env()
     policy = policy_of(env)
     policy.set_training_mode(False)
-    path = Rollout(policy.network, env.problem).run(Meter(env.problem, Budget(10_000)), None)
+    path = rollout(Meter(env.problem, Budget(10_000)), Guide(policy.network, env.problem), None)
     assert path is not None
     observation, _ = env.reset()
     done = False
@@ -186,3 +188,45 @@ def test_agent__damaged_ones_are_refused(tmp_path: Path, damage: object, message
 def test_agent__missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FragenvError, match="cannot read"):
         load_agent(tmp_path / "nothing")
+
+
+def test_beam__keeps_to_its_budget_and_is_no_worse_than_the_rollout() -> None:
+    problem = Problem(zoo.graph("lenet"), "cgra512", 2)
+    torch.manual_seed(1)
+    found = {
+        name: scheduler.solve(problem, Budget(400), 0)
+        for name, scheduler in schedulers_of(PolicyNetwork(16, 2)).items()
+    }
+    assert found["ppo_beam"].cost <= found["ppo"].cost
+    assert found["ppo_samples"].cost <= found["ppo"].cost
+    assert all(result.apply_calls <= 400 for result in found.values())
+    replayed = problem.initial()
+    for action in found["ppo_beam"].actions:
+        assert action in problem.legal_actions(replayed)
+        replayed = problem.apply(replayed, action)
+    assert problem.cost(replayed) == found["ppo_beam"].cost
+
+
+def test_guided_beam__tries_only_what_the_policy_finds_probable() -> None:
+    problem = Problem(zoo.graph("lenet"), "cgra512", 1)
+    guide = Guide(PolicyNetwork(16, 2), problem)
+    narrow, wide = (Meter(problem, Budget(10_000)) for _ in range(2))
+    assert guided_beam(narrow, guide, width=1, branching=1) is not None
+    assert guided_beam(wide, guide, width=1, branching=4) is not None
+    assert narrow.calls <= len(problem.operators) < wide.calls <= 4 * len(problem.operators)
+    assert guided_beam(Meter(problem, Budget(2)), guide, 1) is None
+
+
+def test_training__fine_tunes_an_agent(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    start = PolicyNetwork(24, 1)
+    problem = lenet_env().problem
+    before = rollout(Meter(problem, Budget(1000)), Guide(start, problem), None)
+    assert before is not None
+    config = TrainConfig(timesteps=512, num_envs=4)
+    network, history = train(lenet_env, config, tmp_path, "LeNet", start=start)
+    assert history.costs[0] == problem.cost(before.state)
+    assert network.size == start.size
+    longer = TrainConfig(timesteps=1024, num_envs=4)
+    again, _ = train(lenet_env, longer, tmp_path, "LeNet", resume=True)
+    assert again.size == start.size

@@ -56,6 +56,28 @@ def test_bounds__closed_forms_are_below_and_weaker(seed: int, depth: int) -> Non
     assert_no_schedule_is_below(problem, loose, rng)
 
 
+@settings(max_examples=8, deadline=None)
+@given(seeds, st.integers(1, 3), st.sampled_from([0, 500]))
+def test_bounds__no_period_is_below_from_any_state_on(seed: int, depth: int, tried: int) -> None:
+    rng = random.Random(seed)
+    problem = random_problem(rng, depth, "throughput")
+    if problem is None:
+        return
+    bounds = StateBounds(problem, tried)
+    for _ in range(3):
+        end, actions = random_episode(problem, rng, rng.choice([0.0, 0.8]))
+        state = problem.initial()
+        for action in actions:
+            assert any(
+                end.period_cycles >= parts.period_cycles
+                and end.traffic_bytes >= parts.traffic_bytes
+                for parts in bounds.futures(state)
+            ), (state.decisions, end.period_cycles, end.traffic_bytes, bounds.futures(state))
+            state = problem.apply(state, action)
+        (parts,) = bounds.futures(state)
+        assert parts.period_cycles == end.period_cycles
+
+
 def test_bounds__are_tighter_than_the_unit_of_the_cost() -> None:
     """AlexNet's fully connected layers cannot begin before the convolutions are over, and the
     buffer holds a small part of their weights by then."""

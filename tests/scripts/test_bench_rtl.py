@@ -13,8 +13,8 @@ SCRIPTS = Path(__file__).parent.parent.parent / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 import bench_nngen  # noqa: E402
 import bench_rtl  # noqa: E402
-import row_store  # noqa: E402
 
+from agents.benchmark import row_store  # noqa: E402
 from fragenv.hardware.chip import load_chip  # noqa: E402
 from fragenv.verify.check import TaskCycles  # noqa: E402
 

@@ -87,6 +87,7 @@ def test_evaluate__runs_an_agent_on_another_network(finished: Path, tmp_path: Pa
         ("train.py", ["--env", "LeNetChip-v0", "--output", "/proc/nothing"], "/proc/nothing"),
         ("train.py", ["--env", "LeNetChip-v0", "--objective", "speed"], "'throughput'"),
         ("train.py", ["--env", "LeNetChip-v0", "--device", "foo"], "unknown device 'foo'"),
+        ("train.py", ["--env", "LeNetChip-v0", "--scheduler", "beem"], "did you mean 'beam'"),
         ("train.py", ["--env", "LeNetChip-v0", "--timesteps", "-5"], "--timesteps"),
         ("train.py", ["--env", "LeNetChip-v0", "--batch", "0"], "--batch"),
         ("train.py", ["--env", "LeNetChip-v0", "--weights", "no.onnx"], "no.onnx"),

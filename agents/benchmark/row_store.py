@@ -9,14 +9,14 @@ from typing import Any
 
 import agents
 import fragenv
-from fragenv.serialize import read_json, write_json
+from fragenv.serialize import FileError, read_json, write_json
 
 Row = dict[str, Any]
 
 #: of the files that decide
 SUFFIXES = (".py", ".sv", ".svh", ".cpp", ".toml", ".json")
-#: packages that decide about no row of any benchmark
-NO_MATTER = frozenset({"env", "report", "synth", "ppo"})
+#: packages and modules that decide about no row of any benchmark
+NO_MATTER = frozenset({"env", "report", "synth", "ppo", "benchmark", "experiment.py"})
 
 
 def source_digest(no_matter: Collection[str] = NO_MATTER) -> str:
@@ -31,14 +31,21 @@ def source_digest(no_matter: Collection[str] = NO_MATTER) -> str:
 
 
 class RowStore:
-    """Finished rows, each with its ``key``, of one version of the code (``digest``)."""
+    """Finished rows, each with its ``key``, of one version of the code (``digest``).
+
+    Raises:
+        FileError: the file is no file of rows, or is damaged.
+    """
 
     def __init__(self, path: Path, kind: str, version: int, digest: str) -> None:
         self.path, self.kind, self.version, self.digest = path, kind, version, digest
         self.rows: dict[str, Row] = {}
         if path.exists():
             data = read_json(path, kind, version)
-            self.rows = {row["key"]: row for row in data["rows"] if row["code"] == digest}
+            try:
+                self.rows = {row["key"]: row for row in data["rows"] if row["code"] == digest}
+            except (KeyError, TypeError):
+                raise FileError(f"'{path}' is damaged; without it the rows are made anew") from None
 
     def add(self, row: Row, command: str) -> None:
         """Keep a row: the file is written anew, whole or not at all."""
