@@ -16,8 +16,8 @@ import numpy as np
 import torch
 import typer
 from rich.progress import Progress
-from row_store import RowStore
 
+from agents.benchmark.row_store import RowStore
 from fragenv.errors import FragenvError
 from fragenv.generate.controller_search import (
     Field,
