@@ -34,9 +34,9 @@ _STATE = "latency state"
 
 
 def measure(chip: Chip, state_path: Path, progress: Progress) -> tuple[Cycles, float]:
-    """Cycles of every function and the processor seconds that they took, in this run and in those
+    """Cycles of every cell and the processor seconds that they took, in this run and in those
     before it that were interrupted."""
-    oracle, (found, _) = LatencyOracle(chip), functions()
+    oracle, (found, numbers) = LatencyOracle(chip), functions()
     settings = json.dumps({"chip": repr(chip), "library": [f.key for f in oracle.library]})
     done: list[int] = []
     before = 0.0
@@ -58,7 +58,7 @@ def measure(chip: Chip, state_path: Path, progress: Progress) -> tuple[Cycles, f
             header = {"settings": settings, "seconds": seconds}
             write_weights(state_path, _STATE, {"cycles": torch.tensor(done)}, header)
             saved = time.monotonic()
-    return np.array(done), before + time.process_time() - start
+    return np.array(done)[numbers], before + time.process_time() - start
 
 
 def main(

@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+import fragenv.generate.systems  # noqa: F401 - registers the generators
 from fragenv.env.env import FragmentEnv
 from fragenv.env.observation import Layout, Observation
 from fragenv.env.problems import shared_problem
@@ -16,9 +17,8 @@ from fragenv.env.reward import DEFAULT_REWARD, Reward
 from fragenv.errors import FragenvError
 from fragenv.generate import nb201
 from fragenv.generate.architecture import Architecture
-from fragenv.generate.generator import Generator
+from fragenv.generate.generator import GENERATORS, Generator
 from fragenv.generate.skeleton import Skeleton, build_graph, write_onnx
-from fragenv.generate.systems import GENERATORS
 from fragenv.graph.dataflow import DataflowGraph
 from fragenv.hardware.chip import DEFAULT_CHIP, Chip
 from fragenv.schedule.objective import Objective

@@ -9,7 +9,8 @@ from fragenv.generate.skeleton import Skeleton
 
 #: sides of the kernels of the operators that multiply
 KERNELS = {"conv1x1": 1, "conv3x3": 3, "conv5x5": 5, "depthwise3x3": 3}
-_DEPTHWISE = frozenset({"depthwise3x3"})
+#: those that keep channels apart
+DEPTHWISE = frozenset({"depthwise3x3"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ def counts(architecture: Architecture, skeleton: Skeleton) -> Counts:
             channels *= 2
         for op in live:
             if op in KERNELS:
-                inputs = 1 if op in _DEPTHWISE else channels
+                inputs = 1 if op in DEPTHWISE else channels
                 weights = inputs * channels * KERNELS[op] ** 2
                 parameters += skeleton.cells_per_stage * (weights + 2 * channels)
                 macs += skeleton.cells_per_stage * weights * pixels

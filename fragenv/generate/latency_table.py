@@ -42,7 +42,7 @@ def functions() -> tuple[tuple[Architecture, ...], npt.NDArray[np.int64]]:
 
 
 def save_latencies(path: Path, cycles: Mapping[str, Cycles], made: Mapping[str, Any]) -> None:
-    """Write cycles of functions by column, and what made each column.
+    """Write the cycles of all cells by column, and what made each column.
 
     Raises:
         FileError: the file cannot be written.
@@ -58,11 +58,11 @@ def load_latencies(path: Path) -> tuple[dict[str, Cycles], dict[str, Any]]:
         WeightsError: the file is missing or damaged.
     """
     tensors, made = read_weights(path, SYSTEM)
-    count = len(functions()[0])
+    count = len(nb201.runnable_choices())
     for name, values in tensors.items():
         if values.shape != (count,):
             raise WeightsError(
-                f"'{path}' is damaged: column {name} is not of {count} functions; make it again "
-                "with scripts/latency_cells.py"
+                f"'{path}' is damaged: column {name} is not of {count} cells; make it again with "
+                "scripts/latency_cells.py"
             )
     return {name: values.long().numpy() for name, values in tensors.items()}, made

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from operator import add
 from pathlib import Path
 
@@ -77,8 +77,7 @@ def build_graph(
 ) -> DataflowGraph:
     """The dataflow graph of the network; no weight is initialised."""
     skeleton = skeleton or Skeleton()
-    with torch.device("meta"):
-        root, graph = _Writer(architecture, skeleton).write()
+    root, graph = _Writer(architecture, skeleton, _held).write()
     return read_network(root, graph, skeleton.input_shape, name)
 
 
@@ -92,6 +91,35 @@ def write_onnx(
     """
     skeleton = skeleton or Skeleton()
     export_onnx(build_network(architecture, skeleton, seed), skeleton.input_shape, path)
+
+
+def _stem(colours: int, channels: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(colours, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+    )
+
+
+def _head(channels: int, classes: int) -> nn.Module:
+    return nn.Sequential(
+        nn.BatchNorm2d(channels),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(channels, classes),
+    )
+
+
+def _halving(channels: int) -> nn.Module:
+    return nn.Sequential(
+        nn.ReLU(),
+        _convolution(3, channels, 2 * channels, stride=2),
+        nn.ReLU(),
+        _convolution(3, 2 * channels, 2 * channels),
+    )
+
+
+def _shortcut(channels: int) -> nn.Module:
+    return nn.Sequential(nn.AvgPool2d(2, 2), nn.Conv2d(channels, 2 * channels, 1, bias=False))
 
 
 def _convolution(kernel: int, channels: int, out: int, stride: int = 1) -> nn.Module:
@@ -134,34 +162,45 @@ MODULES: dict[str, Callable[[int], nn.Module]] = {
 RECTIFIED = frozenset({"conv1x1", "conv3x3", "conv5x5", "depthwise3x3"})
 
 
-class _Writer:
-    """Writes the graph of one network."""
+Make = Callable[..., nn.Module]
 
-    def __init__(self, architecture: Architecture, skeleton: Skeleton) -> None:
-        self.architecture, self.skeleton = architecture, skeleton
+
+def _new(make: Make, *sizes: int) -> nn.Module:
+    return make(*sizes)
+
+
+@lru_cache(maxsize=512)
+def _held(make: Make, *sizes: int) -> nn.Module:
+    """A layer without weights, the same one for the same sizes: making layers takes most of the
+    time of writing a network."""
+    with torch.device("meta"):
+        return make(*sizes)
+
+
+class _Writer:
+    """Writes the graph of one network; ``layer`` makes its layers."""
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        skeleton: Skeleton,
+        layer: Make = _new,
+    ) -> None:
+        self.architecture, self.skeleton, self.layer = architecture, skeleton, layer
         self.root, self.graph = nn.Module(), fx.Graph()
 
     def write(self) -> tuple[nn.Module, fx.Graph]:
         skeleton = self.skeleton
         colours, channels = skeleton.input_shape[0], skeleton.channels
         x = self.graph.placeholder("image")
-        stem = nn.Sequential(
-            nn.Conv2d(colours, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
-        )
-        x = self._call("stem", stem, x)
+        x = self._call("stem", self.layer(_stem, colours, channels), x)
         for stage in range(skeleton.stages):
             if stage:
                 x = self._reduction(f"reduction{stage}", channels, x)
                 channels *= 2
             for number in range(skeleton.cells_per_stage):
                 x = self._cell(f"stage{stage}_cell{number}", channels, x)
-        head = nn.Sequential(
-            nn.BatchNorm2d(channels),
-            nn.ReLU(),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Linear(channels, skeleton.classes),
-        )
+        head = self.layer(_head, channels, skeleton.classes)
         self.graph.output(self._call("head", head, x))
         return self.root, self.graph
 
@@ -170,15 +209,7 @@ class _Writer:
         return self.graph.call_module(name, (x,))
 
     def _reduction(self, name: str, channels: int, x: fx.Node) -> fx.Node:
-        block = nn.Sequential(
-            nn.ReLU(),
-            _convolution(3, channels, 2 * channels, stride=2),
-            nn.ReLU(),
-            _convolution(3, 2 * channels, 2 * channels),
-        )
-        shortcut = nn.Sequential(
-            nn.AvgPool2d(2, 2), nn.Conv2d(channels, 2 * channels, 1, bias=False)
-        )
+        block, shortcut = self.layer(_halving, channels), self.layer(_shortcut, channels)
         return self._sum([self._call(f"{name}_shortcut", shortcut, x), self._call(name, block, x)])
 
     def _cell(self, name: str, channels: int, x: fx.Node) -> fx.Node:
@@ -196,9 +227,10 @@ class _Writer:
                 value[node] = total
                 continue
             if op in RECTIFIED and sources not in positive:
-                positive[sources] = self._call(f"{name}_{node}_relu", nn.ReLU(), total)
+                positive[sources] = self._call(f"{name}_{node}_relu", self.layer(nn.ReLU), total)
             argument = positive[sources] if op in RECTIFIED else total
-            value[node] = self._call(f"{name}_{node}_{op}", MODULES[op](channels), argument)
+            module = self.layer(MODULES[op], channels)
+            value[node] = self._call(f"{name}_{node}_{op}", module, argument)
         return value[len(architecture) - 1]
 
     def _sum(self, terms: Sequence[fx.Node]) -> fx.Node:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fragenv.generate import nb201
+from fragenv.generate import latency_table, nb201
 from fragenv.generate.dense import DenseSpace
 from fragenv.generate.generator import Attributes
 from fragenv.generate.weights import read_weights, shipped, write_weights
@@ -48,14 +48,18 @@ def save_table(path: Path, table: Table, config: ProxyConfig, seeds: int, comman
 
 @lru_cache(maxsize=1)
 def cell_scores() -> dict[nb201.Choices, Attributes]:
-    """The scores that come with the package, by cell.
+    """The scores that come with the package, by cell: ``COLUMNS``, and ``latency_cycles_CHIP`` of
+    each chip that was measured (see ``latency_table``).
 
     Raises:
-        WeightsError: the file is missing or damaged.
+        WeightsError: a file is missing or damaged.
     """
     tensors, header = read_weights(shipped(SYSTEM), SYSTEM)
-    rows = tensors["scores"].tolist()
+    measured = shipped(latency_table.SYSTEM)
+    cycles = latency_table.load_latencies(measured)[0] if measured.exists() else {}
+    names = (*header["columns"], *cycles)
+    values = np.column_stack([tensors["scores"].double(), *cycles.values()])
     return {
-        choices: dict(zip(header["columns"], row, strict=True))
-        for choices, row in zip(nb201.runnable_choices(), rows, strict=True)
+        choices: dict(zip(names, row, strict=True))
+        for choices, row in zip(nb201.runnable_choices(), values.tolist(), strict=True)
     }

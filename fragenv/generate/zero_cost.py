@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fragenv.generate.architecture import SKIP, Architecture
-from fragenv.generate.counts import KERNELS
+from fragenv.generate.counts import DEPTHWISE, KERNELS
 from fragenv.generate.dense import NONE, DenseSpace
 
 _COLOURS = 3
@@ -54,12 +54,13 @@ class ZeroCostScores:
 
 @dataclass(frozen=True, slots=True)
 class Convolution:
-    """Channels out, side of the kernel, stride, and whether a rectifier comes before and a
-    normalisation after."""
+    """Channels out, side of the kernel, stride, groups of channels, and whether a rectifier comes
+    before and a normalisation after."""
 
     out: int
     kernel: int
     stride: int = 1
+    groups: int = 1
     rectified: bool = True
     normalised: bool = True
 
@@ -189,7 +190,9 @@ def _operate(do: _Arithmetic, place: str, op: str, total: Tensor, rows: Tensor) 
     if op == SKIP:
         return x
     if op in KERNELS:
-        return do.convolution(place, x, rows, Convolution(x.shape[2], KERNELS[op]))
+        channels = x.shape[2]
+        groups = channels if op in DEPTHWISE else 1
+        return do.convolution(place, x, rows, Convolution(channels, KERNELS[op], groups=groups))
     flat = x.flatten(0, 1)
     if op == "avgpool3x3":
         flat = F.avg_pool2d(flat, 3, 1, 1, count_include_pad=False)
@@ -198,9 +201,11 @@ def _operate(do: _Arithmetic, place: str, op: str, total: Tensor, rows: Tensor) 
     return _split(flat, x)
 
 
-def _convolved(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+def _convolved(x: Tensor, weight: Tensor, shape: Convolution) -> Tensor:
     """(f, r, c, h, w) by a shared weight."""
-    flat = F.conv2d(x.flatten(0, 1), weight, stride=stride, padding=weight.shape[2] // 2)
+    flat = F.conv2d(
+        x.flatten(0, 1), weight, None, shape.stride, shape.kernel // 2, groups=shape.groups
+    )
     return _split(flat, x)
 
 
@@ -231,11 +236,11 @@ class _Codes:
         self.kernels.index_add_(0, rows, (signs.shape[2] + signs @ signs.transpose(1, 2)) / 2)
 
     def convolution(self, place: str, x: Tensor, rows: Tensor, shape: Convolution) -> Tensor:
-        weight = self._weight(place, x.shape[2], shape.out, shape.kernel)
+        weight = self._weight(place, x.shape[2] // shape.groups, shape.out, shape.kernel)
         if shape.rectified:
             self.note(x, rows)
             x = x.relu()
-        result = _convolved(x, weight, shape.stride)
+        result = _convolved(x, weight, shape)
         return _normalised(result) if shape.normalised else result
 
 
@@ -250,5 +255,7 @@ class _Derivatives:
         self._weight = weight
 
     def convolution(self, place: str, x: Tensor, rows: Tensor, shape: Convolution) -> Tensor:
-        weight = self._weight(place, x.shape[2], shape.out, shape.kernel).double().abs()
-        return _convolved(torch.stack([x[0], x[0] + x[1]]), weight, shape.stride)
+        weight = (
+            self._weight(place, x.shape[2] // shape.groups, shape.out, shape.kernel).double().abs()
+        )
+        return _convolved(torch.stack([x[0], x[0] + x[1]]), weight, shape)

@@ -16,7 +16,7 @@ from fragenv.generate.table import cell_scores
 from fragenv.generate.zero_cost import ProxyConfig, ZeroCost
 
 CONFIG = ProxyConfig(channels=4, stages=2, image=8, frames=6, chunk=3, seed=1)
-SPACE = DenseSpace(6, ("avgpool3x3", "conv1x1", "conv3x3", "skip"))
+SPACE = DenseSpace(6, ("avgpool3x3", "conv1x1", "conv3x3", "depthwise3x3", "skip"))
 #: no two convolutions read one sum, so that the built network has a rectifier for each
 CELLS = [
     Architecture(("input", "conv3x3", "conv1x1", "output"), ((0, 1), (0, 3), (1, 2), (2, 3))),
@@ -26,6 +26,7 @@ CELLS = [
     ),
     Architecture(("input", "conv1x1", "conv3x3", "output"), ((0, 1), (1, 3))),
     Architecture(("input", "skip", "output"), ((0, 1), (1, 2))),
+    Architecture(("input", "conv1x1", "depthwise3x3", "output"), ((0, 1), (1, 2), (2, 3))),
 ]
 
 
@@ -46,7 +47,8 @@ def built(architecture: Architecture, scorer: ZeroCost) -> fx.GraphModule:
         else:
             stage, _, node, op = path[0].split("_")
             place = f"{stage}.{node}.{op}"
-        kernel, outputs, inputs = module.kernel_size[0], module.out_channels, module.in_channels
+        kernel, outputs = module.kernel_size[0], module.out_channels
+        inputs = module.in_channels // module.groups
         module.weight.data = scorer.weight(place, inputs, outputs, kernel).clone()
     return network
 

@@ -63,6 +63,20 @@ def test_train__resumes(finished: Path) -> None:
     assert state["timesteps"] >= 2048
 
 
+@pytest.mark.slow
+def test_train__takes_drawn_networks_and_search_the_agent(tmp_path: Path) -> None:
+    run("train.py", "--env", "GeneratedChip-v0", "--timesteps", "16", "--budget", "50", "--no-rtl",
+        "--output", str(tmp_path / "t"))  # fmt: skip
+    summary = json.loads((tmp_path / "t" / "summary.json").read_text("utf-8"))
+    assert summary["model"] == str(tmp_path / "t" / "network.onnx")
+    run("search.py", "--chip", "cgra512", "--target-latency", "12000", "--budget", "4",
+        "--per-round", "2", "--oracle", "agent", "--agent", str(tmp_path / "t" / "agent"),
+        "--finalists", "1", "--full-budget", "60", "--no-rtl", "--output",
+        str(tmp_path / "s"))  # fmt: skip
+    found = json.loads((tmp_path / "s" / "summary.json").read_text("utf-8"))
+    assert set(found["schedulers"]) == {"beam", "annealing", "agent"}
+
+
 def test_evaluate__runs_an_agent_on_another_network(finished: Path, tmp_path: Path) -> None:
     said = run(
         "evaluate.py", "--agent", str(finished / "agent"), "--model", "squeezenet",
@@ -92,8 +106,11 @@ def test_evaluate__runs_an_agent_on_another_network(finished: Path, tmp_path: Pa
         ("train.py", ["--env", "LeNetChip-v0", "--batch", "0"], "--batch"),
         ("train.py", ["--env", "LeNetChip-v0", "--weights", "no.onnx"], "no.onnx"),
         ("train.py", ["--env", "LeNetChip-v0", "--resume", "nowhere"], "nowhere"),
+        ("train.py", ["--env", "LeNetChip-v0", "--generator", "random"], "has its own model"),
+        ("train.py", ["--env", "GeneratedChip-v0", "--generator", "randon"], "mean 'random'"),
         ("evaluate.py", ["--agent", "nowhere", "--env", "LeNetChip-v0"], "nowhere"),
         ("evaluate.py", ["--agent", "nowhere"], "--env ID or --model"),
+        ("evaluate.py", ["--agent", "nowhere", "--env", "GeneratedChip-v0"], "network.onnx"),
     ],
 )
 def test_commands__bad_input_is_one_sentence(
