@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -110,28 +109,21 @@ RECIPES.add(
 )
 
 
-@cache
-def _labelled() -> surrogate.Measured:
-    """Scheduled once, for the training and for the scale."""
-    with Progress() as progress:
-        bar = progress.add_task("scheduling", total=surrogate.LABELLED)
-        return surrogate.training_cells(lambda: progress.advance(bar))
-
-
 def _surrogate_trainer(config: TrainingConfig, seed: int) -> Trainer:
-    labelled = _labelled()
-    return surrogate.make_trainer(labelled.cells, labelled.cycles, config, seed)[0]
+    train, _ = surrogate.measured()
+    return surrogate.make_trainer(train.cells, train.cycles, config, seed)[0]
 
 
 def _save_surrogate(path: Path, model: nn.Module, command: str) -> None:
     assert isinstance(model, GraphNetwork)
-    scale = surrogate.Scale.of(_labelled().cycles)
+    scale = surrogate.Scale.of(surrogate.measured()[0].cycles)
     surrogate.save_surrogate(path, model, scale, {"command": command})
 
 
 def _surrogate_summary(model: nn.Module) -> str:
     assert isinstance(model, GraphNetwork)
-    held_out, scale = surrogate.held_out_cells(), surrogate.Scale.of(_labelled().cycles)
+    train, held_out = surrogate.measured()
+    scale = surrogate.Scale.of(train.cycles)
     rank = surrogate.spearman(model, scale, held_out.cells, held_out.cycles)
     return f"Spearman {rank:.4f} on {len(held_out.cells)} held-out functions"
 

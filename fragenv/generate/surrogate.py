@@ -6,7 +6,7 @@ answers for thousands at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from fragenv.generate.graph_network import (
     mean_loss,
     save_graph_network,
 )
-from fragenv.generate.latency import LatencyOracle
+from fragenv.generate.table import cell_scores
 from fragenv.generate.training import Trainer, TrainingConfig
 
 SYSTEM = "latency-surrogate"
@@ -36,8 +36,8 @@ CONFIG = GraphNetworkConfig(nodes=(len(NODE_TYPES), 1), edges=(2, 1), steps=4)
 TRAINING = TrainingConfig(steps=600, learning_rate=5e-3)
 #: the chip of the shipped network
 CHIP = "cgra512"
-#: functions of NAS-Bench-201 to learn from, and others to judge by
-LABELLED, HELD_OUT = 400, 200
+#: functions of NAS-Bench-201 to learn from
+LABELLED = 500
 _BATCH = 64
 
 
@@ -72,27 +72,26 @@ class Measured:
     cycles: tuple[float, ...]
 
 
-def measure(first: int, count: int, progress: Callable[[], None] = lambda: None) -> Measured:
-    """``count`` distinct functions of NAS-Bench-201 from ``first`` on in a fixed random order,
-    scheduled on ``CHIP``; ``progress`` is called after each."""
-    functions, _ = latency_table.functions()
-    order = np.random.default_rng(0).permutation(len(functions))[first : first + count]
-    oracle, cycles = LatencyOracle(CHIP), []
-    cells = tuple(functions[number] for number in order.tolist())
-    for cell in cells:
-        cycles.append(float(oracle(cell)))
-        progress()
-    return Measured(cells, tuple(cycles))
+def measured() -> tuple[Measured, Measured]:
+    """The distinct functions of NAS-Bench-201 with their latencies on ``CHIP`` from the table:
+    ``LABELLED`` of them, drawn at random, to learn from, and all others to judge by.
 
-
-def training_cells(progress: Callable[[], None] = lambda: None) -> Measured:
-    """What the shipped network has learnt from."""
-    return measure(0, LABELLED, progress)
-
-
-def held_out_cells() -> Measured:
-    """What it is judged by."""
-    return measure(LABELLED, HELD_OUT)
+    Raises:
+        WeightsError: the table is missing or damaged.
+    """
+    functions, numbers = latency_table.functions()
+    column, rows = latency_table.column(CHIP), list(cell_scores().values())
+    # any cell of a function has the function's latency
+    cell = np.unique(numbers, return_index=True)[1].tolist()
+    order = np.random.default_rng(0).permutation(len(functions)).tolist()
+    train, held_out = (
+        Measured(
+            tuple(functions[number] for number in part),
+            tuple(rows[cell[number]][column] for number in part),
+        )
+        for part in (order[:LABELLED], order[LABELLED:])
+    )
+    return train, held_out
 
 
 def make_trainer(
