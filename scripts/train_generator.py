@@ -18,10 +18,19 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
 from fragenv.errors import FragenvError
-from fragenv.generate import cycles, dgmg_training, flow_training, gvae_training
+from fragenv.generate import (
+    critical_path,
+    cycles,
+    dgmg_training,
+    flow_training,
+    gvae_training,
+    shortest_path,
+    surrogate,
+)
 from fragenv.generate.accuracy import cell_accuracy
 from fragenv.generate.dgmg_model import Dgmg
 from fragenv.generate.flow_model import ConditionalFlow
+from fragenv.generate.graph_network import GraphNetwork, save_graph_network
 from fragenv.generate.gvae_model import Gvae
 from fragenv.generate.training import Trainer, TrainingConfig
 from fragenv.generate.weights import WeightsError, read_weights, shipped, write_weights
@@ -109,6 +118,79 @@ for _name, _triplets in (("gvae", gvae_training.GvaeLoss().triplets), ("gvae-no-
         ),
     )
 RECIPES.add("flow", Recipe(flow_training.TRAINING, _flow_trainer, _save_flow, _flow_summary))
+
+
+def _saver(system: str) -> Callable[[Path, nn.Module, str], None]:
+    def save(path: Path, model: nn.Module, command: str) -> None:
+        assert isinstance(model, GraphNetwork)
+        save_graph_network(path, system, model, {"command": command})
+
+    return save
+
+
+def _shortest_path_summary(model: nn.Module) -> str:
+    assert isinstance(model, GraphNetwork)
+    sizes = (shortest_path.SMALL, shortest_path.LARGE)
+    small, large = (shortest_path.judge(model, nodes, 200, seed=1).right for nodes in sizes)
+    return f"{small:.1%} of nodes and edges are right on 8 to 16 nodes, {large:.1%} on 16 to 32"
+
+
+RECIPES.add(
+    shortest_path.SYSTEM,
+    Recipe(
+        shortest_path.TRAINING,
+        shortest_path.make_trainer,
+        _saver(shortest_path.SYSTEM),
+        _shortest_path_summary,
+    ),
+)
+
+
+def _critical_path_trainer(config: TrainingConfig, seed: int) -> Trainer:
+    train, _ = critical_path.corpus()
+    return critical_path.make_trainer(critical_path.examples(train, seed), config, seed)
+
+
+def _critical_path_summary(model: nn.Module) -> str:
+    _, held_out = critical_path.corpus()
+    right = critical_path.judge(model, critical_path.answers(held_out)).right
+    return f"{right:.1%} of the operators of held-out random networks are told"
+
+
+RECIPES.add(
+    critical_path.SYSTEM,
+    Recipe(
+        critical_path.TRAINING,
+        _critical_path_trainer,
+        _saver(critical_path.SYSTEM),
+        _critical_path_summary,
+    ),
+)
+
+
+def _surrogate_trainer(config: TrainingConfig, seed: int) -> Trainer:
+    train, _ = surrogate.measured()
+    return surrogate.make_trainer(train.cells, train.cycles, config, seed)[0]
+
+
+def _save_surrogate(path: Path, model: nn.Module, command: str) -> None:
+    assert isinstance(model, GraphNetwork)
+    scale = surrogate.Scale.of(surrogate.measured()[0].cycles)
+    surrogate.save_surrogate(path, model, scale, {"command": command})
+
+
+def _surrogate_summary(model: nn.Module) -> str:
+    assert isinstance(model, GraphNetwork)
+    train, held_out = surrogate.measured()
+    scale = surrogate.Scale.of(train.cycles)
+    rank = surrogate.spearman(model, scale, held_out.cells, held_out.cycles)
+    return f"Spearman {rank:.4f} on {len(held_out.cells)} held-out functions"
+
+
+RECIPES.add(
+    surrogate.SYSTEM,
+    Recipe(surrogate.TRAINING, _surrogate_trainer, _save_surrogate, _surrogate_summary),
+)
 
 
 def run(recipe: Recipe, seed: int, output: Path, command: str) -> tuple[nn.Module, float]:

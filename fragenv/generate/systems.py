@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fragenv.generate.baselines import MutationGenerator, RandomGenerator
+from fragenv.generate.controller import ControllerGenerator
 from fragenv.generate.dgmg import DgmgGenerator
 from fragenv.generate.flow import FlowGenerator
 from fragenv.generate.generator import GENERATORS, Generator
@@ -16,6 +17,7 @@ _ALL: tuple[type[Generator], ...] = (
     DgmgGenerator,
     GvaeGenerator,
     FlowGenerator,
+    ControllerGenerator,
 )
 for _system in _ALL:
     GENERATORS.add(str(_system.name), _system)

@@ -4,6 +4,11 @@ Kipf, Welling: Variational Graph Auto-Encoders, NeurIPS workshop 2016, by PyTorc
 convolutions give every node a distribution over codes, and codes are decoded into edges. Ours is
 the direction: a code has a half for the source and a half for the target of an edge, since the
 published product z_i . z_j cannot tell i -> j from j -> i.
+
+It tells links and generates no architecture. A code belongs to a node, and the prior draws each on
+its own: such a draw has no number of nodes, no types and no order, and i -> j and j -> i may both
+be likely. Near a given graph its codes could be drawn anew, but that moves single edges and needs
+the graph, which ``mutation`` does without a network. A generator needs a code for the whole graph.
 """
 
 from __future__ import annotations
