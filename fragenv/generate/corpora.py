@@ -1,0 +1,55 @@
+"""Corpora to learn from: the cells of NAS-Bench-201, and randomly wired ones of the same sizes."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from fragenv.generate import nb201
+from fragenv.generate.architecture import Architecture
+from fragenv.generate.canonical import Distinct
+from fragenv.generate.generator import Attributes
+from fragenv.generate.table import cell_scores
+from fragenv.generate.ws_flex import WsFlexGenerator
+
+#: architectures in ``wired``
+WIRED = 3000
+
+
+def pruned(architecture: Architecture) -> Architecture:
+    """The architecture without the nodes that have no effect."""
+    held = sorted(architecture.live)
+    place = {node: i for i, node in enumerate(held)}
+    edges = tuple(
+        (place[src], place[dst]) for src, dst in architecture.edges if src in place and dst in place
+    )
+    return Architecture(tuple(architecture.ops[node] for node in held), edges, architecture.origin)
+
+
+@lru_cache(maxsize=1)
+def cells() -> tuple[tuple[Architecture, ...], tuple[Attributes, ...]]:
+    """One cell for each of the 5,424 functions of NAS-Bench-201, pruned, and its scores."""
+    scores, distinct = cell_scores(), Distinct()
+    found, known = [], []
+    for choices in nb201.runnable_choices():
+        cell = nb201.from_choices(choices)
+        if distinct.add(cell):
+            found.append(pruned(cell))
+            known.append(scores[choices])
+    return tuple(found), tuple(known)
+
+
+@lru_cache(maxsize=4)
+def wired(count: int = WIRED, seed: int = 0) -> tuple[Architecture, ...]:
+    """Different functions wired at random (WS-flex), with the sizes and operators of ``cells``.
+
+    They lie in the extended space of eight nodes and hardly ever in NAS-Bench-201.
+    """
+    source, rng, distinct = WsFlexGenerator(), np.random.default_rng(seed), Distinct()
+    source.fit(cells()[0], None, seed)
+    found: list[Architecture] = []
+    while len(found) < count:
+        drawn = source.sample(count - len(found), rng=rng).architectures
+        found += [architecture for architecture in drawn if distinct.add(architecture)]
+    return tuple(found)
