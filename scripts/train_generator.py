@@ -6,10 +6,11 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -17,15 +18,33 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
 from fragenv.errors import FragenvError
-from fragenv.generate import cycles, dgmg_training
+from fragenv.generate import corpora, cycles, dgmg_training, families, graphrnn, mmd
+from fragenv.generate.architecture import Architecture
+from fragenv.generate.cgvae import CgvaeGenerator
+from fragenv.generate.dgmg import DgmgGenerator
 from fragenv.generate.dgmg_model import Dgmg
+from fragenv.generate.evaluate import evaluate
+from fragenv.generate.generator import Attributes
+from fragenv.generate.graphrnn import GraphRnnGenerator, family_trainer, save_graphrnn
+from fragenv.generate.graphrnn_model import GraphRnn
+from fragenv.generate.learned import LearnedGenerator
+from fragenv.generate.molgan import MolGanGenerator, Objective
 from fragenv.generate.training import Trainer, TrainingConfig
+from fragenv.generate.vocabulary import Vocabulary
 from fragenv.generate.weights import WeightsError, read_weights, write_weights
 from fragenv.registry import Registry
 
 #: seconds between two states on disk, from which an interrupted training goes on
 SAVE_EVERY_S = 20.0
 _STATE = "training state"
+#: what a summary draws
+SAMPLES = 500
+
+
+#: architectures, and their scores where there are any
+Corpus = tuple[Sequence[Architecture], Sequence[Attributes] | None]
+#: a generator that trains as it is told
+Make = Callable[[TrainingConfig], LearnedGenerator[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +74,60 @@ def _cycle_summary(model: nn.Module) -> str:
     return f"a sample is a cycle with probability {cycles.probability_of_a_cycle(model):.4f}"
 
 
+def _family(name: str) -> Recipe:
+    """GraphRNN on a family of undirected graphs, judged on graphs drawn anew."""
+
+    def save(path: Path, model: nn.Module, command: str) -> None:
+        assert isinstance(model, GraphRnn)
+        save_graphrnn(path, model, command)
+
+    def summary(model: nn.Module) -> str:
+        assert isinstance(model, GraphRnn)
+        made = families.undirected(model.sample(SAMPLES, torch.Generator().manual_seed(0)))
+        wanted = families.family(name, 1)
+        degrees, clusters = mmd.degree_mmd(made, wanted), mmd.clustering_mmd(made, wanted)
+        return f"discrepancy of degrees {degrees:.4f}, of clustering {clusters:.4f}"
+
+    return Recipe(graphrnn.TRAINING, partial(family_trainer, name), save, summary)
+
+
+def _architectures(corpus: Callable[[], Corpus], make: Make, config: TrainingConfig) -> Recipe:
+    """A generator on a corpus of architectures."""
+
+    def trainer(config: TrainingConfig, seed: int) -> Trainer:
+        return make(config).trainer(*corpus(), seed)
+
+    def adopted(model: nn.Module) -> LearnedGenerator[Any]:
+        return make(config).adopt(Vocabulary.of(*corpus()), model)
+
+    def save(path: Path, model: nn.Module, command: str) -> None:
+        adopted(model).save(path, command)
+
+    def summary(model: nn.Module) -> str:
+        found = evaluate(adopted(model), SAMPLES, 0, corpus()[0])
+        return f"valid {found.valid:.3f}, unique {found.unique:.3f}, novel {found.novel:.3f}"
+
+    return Recipe(config, trainer, save, summary)
+
+
+def _towards_naswot(config: TrainingConfig) -> MolGanGenerator:
+    return MolGanGenerator(config, Objective("naswot", corpora.naswot))
+
+
 RECIPES.add(
     "dgmg-cycles", Recipe(dgmg_training.TRAINING, _cycle_trainer, _save_dgmg, _cycle_summary)
 )
+
+for _name in families.NAMES:
+    RECIPES.add(f"graphrnn-{_name}", _family(_name))
+for _system in (GraphRnnGenerator, CgvaeGenerator, DgmgGenerator):
+    RECIPES.add(
+        f"{_system.name}-wired",
+        _architectures(lambda: (corpora.wired(), None), _system, _system.TRAINING),
+    )
+for _name, _make in (("cells", MolGanGenerator), ("naswot", _towards_naswot)):
+    _recipe = _architectures(corpora.cells, _make, MolGanGenerator.TRAINING)
+    RECIPES.add(f"molgan-{_name}", _recipe)
 
 
 def run(recipe: Recipe, seed: int, output: Path, command: str) -> tuple[nn.Module, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -9,12 +11,16 @@ import numpy as np
 from fragenv.generate import nb201
 from fragenv.generate.architecture import Architecture
 from fragenv.generate.canonical import Distinct
+from fragenv.generate.dense import DenseSpace
 from fragenv.generate.generator import Attributes
 from fragenv.generate.table import cell_scores
 from fragenv.generate.ws_flex import WsFlexGenerator
+from fragenv.generate.zero_cost import ProxyConfig, ZeroCost
 
 #: architectures in ``wired``
 WIRED = 3000
+#: every so many cells say the sizes and operators of ``wired``
+_SPREAD = 10
 
 
 def pruned(architecture: Architecture) -> Architecture:
@@ -42,14 +48,25 @@ def cells() -> tuple[tuple[Architecture, ...], tuple[Attributes, ...]]:
 
 @lru_cache(maxsize=4)
 def wired(count: int = WIRED, seed: int = 0) -> tuple[Architecture, ...]:
-    """Different functions wired at random (WS-flex), with the sizes and operators of ``cells``.
+    """Different functions wired at random (WS-flex), with the sizes and operators of NAS-Bench-201.
 
     They lie in the extended space of eight nodes and hardly ever in NAS-Bench-201.
     """
     source, rng, distinct = WsFlexGenerator(), np.random.default_rng(seed), Distinct()
-    source.fit(cells()[0], None, seed)
+    source.fit([nb201.from_choices(c) for c in nb201.runnable_choices()[::_SPREAD]], None, seed)
     found: list[Architecture] = []
     while len(found) < count:
         drawn = source.sample(count - len(found), rng=rng).architectures
         found += [architecture for architecture in drawn if distinct.add(architecture)]
     return tuple(found)
+
+
+def naswot(architectures: Sequence[Architecture], seeds: int = 1) -> list[float]:
+    """NASWOT of architectures of the extended space, the mean over initialisations as in the table
+    (which has three)."""
+    total = np.zeros(len(architectures))
+    for seed in range(seeds):
+        config = ProxyConfig()
+        scorer = ZeroCost(DenseSpace(), replace(config, seed=config.seed + seed))
+        total += [scores.naswot for scores in scorer.scores(architectures)]
+    return [float(score) for score in total / seeds]

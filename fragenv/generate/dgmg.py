@@ -21,8 +21,6 @@ from fragenv.generate.learned import LearnedGenerator, drawing
 from fragenv.generate.training import Trainer, TrainingConfig
 from fragenv.generate.vocabulary import Vocabulary
 
-TRAINING = TrainingConfig(steps=1500, learning_rate=5e-3)
-
 
 class DgmgGenerator(LearnedGenerator[Dgmg]):
     """DGMG over a corpus of architectures; conditions accompany every decision.
@@ -33,8 +31,9 @@ class DgmgGenerator(LearnedGenerator[Dgmg]):
     """
 
     name = "dgmg"
+    TRAINING = TrainingConfig(steps=1500, learning_rate=5e-3)
 
-    def __init__(self, training: TrainingConfig = TRAINING, hidden: int = 32) -> None:
+    def __init__(self, training: TrainingConfig | None = None, hidden: int = 32) -> None:
         super().__init__(training)
         self.hidden = hidden
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -14,9 +13,10 @@ from torch import nn
 
 from fragenv.generate.architecture import Architecture
 from fragenv.generate.generator import Attributes, NotFittedError, Sample
+from fragenv.generate.model_file import read_model, write_model
 from fragenv.generate.training import Trainer, TrainingConfig
 from fragenv.generate.vocabulary import Vocabulary
-from fragenv.generate.weights import WeightsError, read_weights, write_weights
+from fragenv.generate.weights import WeightsError
 
 #: a module with a dataclass ``config`` of which it is made
 Model = TypeVar("Model", bound=nn.Module)
@@ -29,13 +29,14 @@ class LearnedGenerator(ABC, Generic[Model]):
     and drawn from (``_draw``).
 
     Args:
-        training: steps and learning rate of ``fit``.
+        training: steps and learning rate of ``fit``; ``TRAINING`` where none is given.
     """
 
     name: ClassVar[str]
+    TRAINING: ClassVar[TrainingConfig]
 
-    def __init__(self, training: TrainingConfig) -> None:
-        self.training = training
+    def __init__(self, training: TrainingConfig | None = None) -> None:
+        self.training = training or self.TRAINING
         self._learnt: tuple[Vocabulary, Model] | None = None
 
     @abstractmethod
@@ -131,12 +132,8 @@ class LearnedGenerator(ABC, Generic[Model]):
         Raises:
             FileError: the file cannot be written.
         """
-        header = {
-            "vocabulary": self.vocabulary.to_dict(),
-            "config": asdict(self.model.config),  # type: ignore[call-overload]
-            "command": command,
-        }
-        write_weights(path, self.name, self.model.state_dict(), header)
+        extra = {"vocabulary": self.vocabulary.to_dict()}
+        write_model(path, self.name, self.model, command, extra)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -145,14 +142,12 @@ class LearnedGenerator(ABC, Generic[Model]):
         Raises:
             WeightsError: the file is missing, damaged or of another system.
         """
-        tensors, header = read_weights(path, cls.name)
-        generator = cls()  # type: ignore[call-arg]
+        generator = cls()
+        model, header = read_model(path, cls.name, generator._model_of)
         try:
-            model = generator._model_of(header["config"])
-            model.load_state_dict(tensors)
-            return generator.adopt(Vocabulary.from_dict(header["vocabulary"]), model.eval())
-        except (KeyError, TypeError, ValueError, RuntimeError):
-            raise WeightsError(f"the weights in '{path}' do not fit their header") from None
+            return generator.adopt(Vocabulary.from_dict(header["vocabulary"]), model)
+        except (KeyError, TypeError, ValueError):
+            raise WeightsError(f"'{path}' is of no generator of architectures") from None
 
 
 def drawing(rng: np.random.Generator) -> torch.Generator:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from fragenv.generate.baselines import MutationGenerator, RandomGenerator
+from fragenv.generate.cgvae import CgvaeGenerator
 from fragenv.generate.dgmg import DgmgGenerator
 from fragenv.generate.generator import GENERATORS, Generator
+from fragenv.generate.graphrnn import GraphRnnGenerator
+from fragenv.generate.molgan import MolGanGenerator
 from fragenv.generate.ws_flex import WsFlexGenerator
 
 _ALL: tuple[type[Generator], ...] = (
@@ -12,6 +15,9 @@ _ALL: tuple[type[Generator], ...] = (
     MutationGenerator,
     WsFlexGenerator,
     DgmgGenerator,
+    GraphRnnGenerator,
+    CgvaeGenerator,
+    MolGanGenerator,
 )
 for _system in _ALL:
     GENERATORS.add(str(_system.name), _system)
