@@ -43,8 +43,8 @@ SAMPLES = 500
 
 #: architectures, and their scores where there are any
 Corpus = tuple[Sequence[Architecture], Sequence[Attributes] | None]
-#: a generator that trains as it is told
-Make = Callable[[TrainingConfig], LearnedGenerator[Any]]
+#: a generator that trains as it is told, or as is usual for it
+Make = Callable[[TrainingConfig | None], LearnedGenerator[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +91,15 @@ def _family(name: str) -> Recipe:
     return Recipe(graphrnn.TRAINING, partial(family_trainer, name), save, summary)
 
 
-def _architectures(corpus: Callable[[], Corpus], make: Make, config: TrainingConfig) -> Recipe:
+def _architectures(corpus: Callable[[], Corpus], make: Make) -> Recipe:
     """A generator on a corpus of architectures."""
+    generator = make(None)
 
     def trainer(config: TrainingConfig, seed: int) -> Trainer:
         return make(config).trainer(*corpus(), seed)
 
     def adopted(model: nn.Module) -> LearnedGenerator[Any]:
-        return make(config).adopt(Vocabulary.of(*corpus()), model)
+        return generator.adopt(Vocabulary.of(*corpus()), model)
 
     def save(path: Path, model: nn.Module, command: str) -> None:
         adopted(model).save(path, command)
@@ -107,10 +108,10 @@ def _architectures(corpus: Callable[[], Corpus], make: Make, config: TrainingCon
         found = evaluate(adopted(model), SAMPLES, 0, corpus()[0])
         return f"valid {found.valid:.3f}, unique {found.unique:.3f}, novel {found.novel:.3f}"
 
-    return Recipe(config, trainer, save, summary)
+    return Recipe(generator.training, trainer, save, summary)
 
 
-def _towards_naswot(config: TrainingConfig) -> MolGanGenerator:
+def _towards_naswot(config: TrainingConfig | None) -> MolGanGenerator:
     return MolGanGenerator(config, Objective("naswot", corpora.naswot))
 
 
@@ -120,14 +121,14 @@ RECIPES.add(
 
 for _name in families.NAMES:
     RECIPES.add(f"graphrnn-{_name}", _family(_name))
-for _system in (GraphRnnGenerator, CgvaeGenerator, DgmgGenerator):
-    RECIPES.add(
-        f"{_system.name}-wired",
-        _architectures(lambda: (corpora.wired(), None), _system, _system.TRAINING),
-    )
-for _name, _make in (("cells", MolGanGenerator), ("naswot", _towards_naswot)):
-    _recipe = _architectures(corpora.cells, _make, MolGanGenerator.TRAINING)
-    RECIPES.add(f"molgan-{_name}", _recipe)
+for _name, _make in (
+    ("graphrnn", GraphRnnGenerator),
+    ("cgvae", CgvaeGenerator),
+    ("dgmg", partial(DgmgGenerator, batch=64)),
+):
+    RECIPES.add(f"{_name}-wired", _architectures(lambda: (corpora.wired(), None), _make))
+RECIPES.add("molgan-cells", _architectures(corpora.cells, MolGanGenerator))
+RECIPES.add("molgan-naswot", _architectures(corpora.cells, _towards_naswot))
 
 
 def run(recipe: Recipe, seed: int, output: Path, command: str) -> tuple[nn.Module, float]:

@@ -28,14 +28,17 @@ class DgmgGenerator(LearnedGenerator[Dgmg]):
     Args:
         training: steps and learning rate of ``fit``.
         hidden: numbers per node.
+        batch: architectures in a step of the training.
     """
 
     name = "dgmg"
     TRAINING = TrainingConfig(steps=1500, learning_rate=5e-3)
 
-    def __init__(self, training: TrainingConfig | None = None, hidden: int = 32) -> None:
+    def __init__(
+        self, training: TrainingConfig | None = None, hidden: int = 32, batch: int = 256
+    ) -> None:
         super().__init__(training)
-        self.hidden = hidden
+        self.hidden, self.batch = hidden, batch
 
     def _trainer(
         self,
@@ -57,7 +60,7 @@ class DgmgGenerator(LearnedGenerator[Dgmg]):
         weights = torch.tensor(list(counts.values())) / len(corpus)
         weighted = Graphs(graphs.sizes, graphs.types, graphs.edges, weights.log())
         condition = torch.tensor([list(c) for _, c in counts]) if config.conditions else None
-        return make_trainer(config, weighted, self.training, seed, condition)
+        return make_trainer(config, weighted, self.training, seed, condition, self.batch)
 
     def _model_of(self, config: Mapping[str, Any]) -> Dgmg:
         return Dgmg(DgmgConfig(**config))
