@@ -118,10 +118,10 @@ def _distances(made: Sequence[Architecture], other: Sequence[Architecture]) -> l
 
 
 WIRED_TEXT = (
-    f"Randomly wired architectures (`corpora.wired`, {corpora.WIRED:,} to learn from), {SAMPLES:,}",
-    "attempts. Unique is of the valid ones, novel (another function than any of the corpus) of the",
-    "unique ones. Then the distance from architectures drawn anew: MMD of degrees and clustering of",
-    "the wiring without directions, and total variation of the operators.",
+    f"Randomly wired architectures (`corpora.wired`, {corpora.WIRED:,} to learn from),",
+    f"{SAMPLES:,} attempts. Unique is of the valid ones, novel (another function than any of the",
+    "corpus) of the unique ones. Then the distance from architectures drawn anew: MMD of degrees",
+    "and clustering of the wiring without directions, and total variation of the operators.",
     "",
 )
 
@@ -131,7 +131,8 @@ def graphrnn_page() -> Page:
     lines = [
         f"{SAMPLES:,} graphs of each model against the family (cavemen: drawn with another seed",
         "than the training's). MMD by the paper's kernel (`fragenv/generate/mmd.py`), beside that",
-        f"of random graphs of the same sizes and edges. Limit: {MOST_DISCREPANCY} for each of GraphRNN's.",
+        "of random graphs of the same sizes and as many edges. Limit of each of GraphRNN's:",
+        f"{MOST_DISCREPANCY}.",
         "",
         *header(["family", "statistic", "GraphRNN", "Erdos-Renyi", "Barabasi-Albert"]),
     ]

@@ -1,4 +1,4 @@
-"""Corpora to learn from: the cells of NAS-Bench-201, and randomly wired ones of the same sizes."""
+"""Corpora to learn from: the cells of NAS-Bench-201, and randomly wired architectures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from fragenv.generate import nb201
-from fragenv.generate.architecture import Architecture
+from fragenv.generate.architecture import INPUT, OUTPUT, Architecture
 from fragenv.generate.canonical import Distinct
 from fragenv.generate.dense import DenseSpace
 from fragenv.generate.generator import Attributes
@@ -19,8 +19,8 @@ from fragenv.generate.zero_cost import ProxyConfig, ZeroCost
 
 #: architectures in ``wired``
 WIRED = 3000
-#: every so many cells say the sizes and operators of ``wired``
-_SPREAD = 10
+#: how many operators they have
+_OPERATORS = (5, 6, 7)
 
 
 def pruned(architecture: Architecture) -> Architecture:
@@ -48,17 +48,22 @@ def cells() -> tuple[tuple[Architecture, ...], tuple[Attributes, ...]]:
 
 @lru_cache(maxsize=4)
 def wired(count: int = WIRED, seed: int = 0) -> tuple[Architecture, ...]:
-    """Different functions wired at random (WS-flex), with the sizes and operators of NAS-Bench-201.
+    """Different functions of five to seven operators of NAS-Bench-201, wired at random (WS-flex).
 
-    They lie in the extended space of eight nodes and hardly ever in NAS-Bench-201.
+    There are far more of them than anyone draws: what is drawn anew is new.
     """
     source, rng, distinct = WsFlexGenerator(), np.random.default_rng(seed), Distinct()
-    source.fit([nb201.from_choices(c) for c in nb201.runnable_choices()[::_SPREAD]], None, seed)
+    source.fit([_chain((nb201.OPERATORS * 2)[:size]) for size in _OPERATORS], None, seed)
     found: list[Architecture] = []
     while len(found) < count:
         drawn = source.sample(count - len(found), rng=rng).architectures
         found += [architecture for architecture in drawn if distinct.add(architecture)]
     return tuple(found)
+
+
+def _chain(operators: Sequence[str]) -> Architecture:
+    edges = tuple((node, node + 1) for node in range(len(operators) + 1))
+    return Architecture((INPUT, *operators, OUTPUT), edges)
 
 
 def naswot(architectures: Sequence[Architecture], seeds: int = 1) -> list[float]:
