@@ -83,7 +83,7 @@ class Cgvae(nn.Module):
         self.of_graph = nn.Linear(2 * hidden, hidden)
         self.stop = nn.Parameter(torch.zeros(hidden))
         self.score = nn.Linear(hidden, 1)
-        self.attribute = nn.Linear(code, 2 * config.attributes)
+        self.attribute = nn.Linear(code, 2 * config.attributes) if config.attributes else None
 
     def encode(self, graphs: Graphs) -> tuple[Tensor, Tensor]:
         """(B, N, code) means and logarithms of the deviations of the codes."""
@@ -114,6 +114,8 @@ class Cgvae(nn.Module):
 
     def attributes(self, codes: Tensor, sizes: Tensor) -> Tensor:
         """(B, attributes) predicted from the codes: a gated sum over the nodes, as published."""
+        if self.attribute is None:
+            return codes.new_zeros(len(codes), 0)
         gate, value = self.attribute(codes).chunk(2, 2)
         there = (torch.arange(codes.shape[1]) < sizes[:, None])[..., None]
         total: Tensor = (gate.sigmoid() * value * there).sum(1)

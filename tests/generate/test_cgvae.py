@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import networkx as nx
 import numpy as np
-import pytest
 import torch
 from small_corpus import convolutions, corpus
 
@@ -117,7 +118,7 @@ def test_generator__every_attempt_is_valid_before_training_too() -> None:
 
 def test_generator__follows_a_condition_and_a_reference() -> None:
     cells = [*corpus(6, 2), *corpus(6, 3)]
-    system = CgvaeGenerator(TrainingConfig(steps=250, learning_rate=1e-2))
+    system = CgvaeGenerator(TrainingConfig(steps=150, learning_rate=1e-2))
     system.fit(cells, [convolutions(a) for a in cells], seed=0)
     rng = np.random.default_rng(1)
     means = [
@@ -140,10 +141,10 @@ def test_trained__valid_unique_and_novel() -> None:
     assert len(set(found.architectures)) >= 180
 
 
-def test_load__is_what_was_saved(tmp_path: pytest.TempPathFactory) -> None:
+def test_load__is_what_was_saved(tmp_path: Path) -> None:
     system = CgvaeGenerator(TrainingConfig(steps=1, learning_rate=1e-2))
     system.fit(CORPUS, None, seed=0)
-    path = tmp_path / "c.safetensors"  # type: ignore[operator]
+    path = tmp_path / "c.safetensors"
     system.save(path, "a command")
     again = CgvaeGenerator.load(path)
     drawn = [g.sample(5, rng=np.random.default_rng(0)) for g in (system, again)]

@@ -117,7 +117,7 @@ def test_model__samples_are_as_frequent_as_probable() -> None:
 
 def test_training__learns_small_cells_and_follows_a_condition() -> None:
     cells = corpus(6, 2)
-    system = GraphRnnGenerator(TrainingConfig(steps=150, learning_rate=1e-2))
+    system = GraphRnnGenerator(TrainingConfig(steps=100, learning_rate=1e-2))
     system.fit(cells, None, seed=0)
     known = sum(exp(system.log_prob(a) or 0.0) for a in set(cells))
     assert known > 0.8  # of all that could be built

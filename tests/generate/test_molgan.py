@@ -15,14 +15,14 @@ from fragenv.generate.canonical import Distinct
 from fragenv.generate.corpora import naswot, pruned
 from fragenv.generate.molgan import MolGanGenerator, Objective, _decoded, _encoded
 from fragenv.generate.molgan_model import GraphScore, MolGan, MolGanConfig
-from fragenv.generate.nb201 import runnable_choices
+from fragenv.generate.nb201 import from_choices, runnable_choices
 from fragenv.generate.table import cell_scores
 from fragenv.generate.training import Trainer, TrainingConfig
 from fragenv.generate.weights import shipped
 
 CORPUS = corpus()
 SCORES = [convolutions(a) for a in CORPUS]
-CONFIG = MolGanConfig(6, ("conv1x1", "conv3x3", "skip"))
+CONFIG = MolGanConfig(6, ("avgpool3x3", "conv1x1", "conv3x3", "skip"))
 
 
 def measure(architectures: Sequence[Architecture]) -> list[float]:
@@ -51,7 +51,7 @@ def test_generate__is_one_hot_and_without_cycles() -> None:
 
 def test_score__does_not_see_the_numbering() -> None:
     score = GraphScore(CONFIG)
-    types = torch.eye(6)[torch.tensor([[0, 1, 2, 3, 5, 4]])]
+    types = torch.eye(7)[torch.tensor([[0, 1, 2, 3, 6, 5]])]
     edges = (torch.rand(1, 6, 6, generator=torch.Generator().manual_seed(0)) < 0.5).float().triu(1)
     order = torch.tensor([0, 3, 1, 4, 2, 5])
     moved = types[:, order], edges[:, order][:, :, order]
@@ -102,8 +102,6 @@ def test_objective__needs_its_scores() -> None:
 def test_naswot__equals_the_table() -> None:
     choices = runnable_choices()[::4000]
     from_table = [cell_scores()[c]["naswot"] for c in choices]
-    from fragenv.generate.nb201 import from_choices
-
     found = naswot([from_choices(c) for c in choices], seeds=3)
     assert found == pytest.approx(from_table, rel=1e-4)
 
