@@ -130,9 +130,9 @@ def graphrnn_page() -> Page:
     """GraphRNN on families of graphs and on architectures."""
     lines = [
         f"{SAMPLES:,} graphs of each model against the family (cavemen: drawn with another seed",
-        "than the training's). MMD by the paper's kernel (`fragenv/generate/mmd.py`), beside that of",
-        "the graphs learnt from, and of random graphs of the same sizes and as many edges. Limit of",
-        f"each of GraphRNN's: {MOST_DISCREPANCY}.",
+        "than those learnt from). MMD by the paper's kernel (`fragenv/generate/mmd.py`), beside",
+        "that of the graphs learnt from, and of random graphs of the same sizes and as many edges.",
+        f"Limit of each of GraphRNN's: {MOST_DISCREPANCY}.",
         "",
         *header(["family", "statistic", "GraphRNN", "learnt", "Erdos-Renyi", "Barabasi-Albert"]),
     ]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fragenv.errors import FragenvError
 from fragenv.generate.architecture import Architecture
 from fragenv.generate.cgvae_model import Cgvae, CgvaeConfig
 from fragenv.generate.cgvae_steps import joined, steps_of
@@ -76,8 +77,14 @@ class CgvaeGenerator(LearnedGenerator[Cgvae]):
             sizes = torch.multinomial(shares, n, replacement=True, generator=generator)
             codes = noise
         else:
-            mean, log_deviation = model.encode(self.vocabulary.graphs([pruned(reference)]))
-            sizes = torch.full((n,), len(reference.live))
+            near = pruned(reference)
+            if not self.vocabulary.holds(near):
+                raise FragenvError(
+                    f"the reference has other operators than {', '.join(self.vocabulary.types)}, "
+                    f"or more than {config.max_nodes} nodes; give one like those learnt from"
+                )
+            mean, log_deviation = model.encode(self.vocabulary.graphs([near]))
+            sizes = torch.full((n,), len(near))
             codes = mean + log_deviation.exp() * noise
         if aimed:
             codes = self._moved(codes, sizes, aimed)

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import networkx as nx
 import numpy as np
+import pytest
 import torch
 from small_corpus import convolutions, corpus
 
+from fragenv.errors import FragenvError
+from fragenv.generate.architecture import Architecture
 from fragenv.generate.canonical import same
 from fragenv.generate.cgvae import CgvaeGenerator
 from fragenv.generate.cgvae_model import Cgvae, CgvaeConfig
@@ -130,6 +133,9 @@ def test_generator__follows_a_condition_and_a_reference() -> None:
     plain = system.sample(40, rng=rng).architectures
     hits = [sum(same(a, cells[0]) for a in found) for found in (near, plain)]
     assert hits[0] > hits[1]
+    foreign = Architecture(("input", "conv5x5", "output"), ((0, 1), (1, 2)))
+    with pytest.raises(FragenvError, match="the reference has other operators than input, "):
+        system.sample(1, reference=foreign, rng=rng)
 
 
 def test_trained__valid_unique_and_novel() -> None:
