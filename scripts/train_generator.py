@@ -31,12 +31,14 @@ from fragenv.generate.learned import LearnedGenerator
 from fragenv.generate.molgan import MolGanGenerator, Objective
 from fragenv.generate.training import Trainer, TrainingConfig
 from fragenv.generate.vocabulary import Vocabulary
-from fragenv.generate.weights import WeightsError, read_weights, write_weights
+from fragenv.generate.weights import WeightsError, read_weights, shipped, write_weights
 from fragenv.registry import Registry
 
 #: seconds between two states on disk, from which an interrupted training goes on
 SAVE_EVERY_S = 20.0
 _STATE = "training state"
+#: MolGAN's training towards a reward
+REWARDED = TrainingConfig(steps=1000, learning_rate=1e-3, clip=10.0)
 #: what a summary draws
 SAMPLES = 500
 
@@ -112,7 +114,12 @@ def _architectures(corpus: Callable[[], Corpus], make: Make) -> Recipe:
 
 
 def _towards_naswot(config: TrainingConfig | None) -> MolGanGenerator:
-    return MolGanGenerator(config, Objective("naswot", corpora.naswot))
+    """Where it is to be trained, it goes on from the model without a reward."""
+    objective = Objective("naswot", corpora.naswot)
+    if config is None:
+        return MolGanGenerator(REWARDED, objective)
+    start = MolGanGenerator.load(shipped("molgan-cells")).model
+    return MolGanGenerator(config, objective, start)
 
 
 RECIPES.add(

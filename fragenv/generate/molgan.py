@@ -3,7 +3,8 @@
 Critic and generator are trained by the Wasserstein distance with a penalty on the critic's gradient
 (Gulrajani et al., NeurIPS 2017), the generator in every fifth step. With an ``Objective`` a reward
 network learns to predict the score of graphs, measured ones of the generator among them (0 for what
-is no architecture), and in the second half of the training the generator is to please it too.
+is no architecture); after a quarter of the training the generator is to please it too. Such a
+training may go on from a model that was trained without an objective.
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ from fragenv.generate.vocabulary import Vocabulary
 _BATCH = 64
 #: steps of the critic for one of the generator, and the weight of its penalty: as published
 _CRITIC_STEPS, _PENALTY = 5, 10.0
+#: with an objective the generator has a way to go
+_CRITIC_STEPS_REWARDED = 2
 #: generated graphs that are measured in a step of the generator
-_MEASURED = 16
+_MEASURED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Objective:
 
     attribute: str
     measure: Callable[[Sequence[Architecture]], Sequence[float]]
-    weight: float = 0.75
+    weight: float = 0.95
 
 
 class MolGanGenerator(LearnedGenerator[MolGan]):
@@ -56,16 +59,20 @@ class MolGanGenerator(LearnedGenerator[MolGan]):
     Args:
         training: steps of the critic and learning rate.
         objective: what is to be high; without one the reward network is not trained.
+        start: a model of a corpus with the same operators and sizes to go on from.
     """
 
     name = "molgan"
     TRAINING = TrainingConfig(steps=3000, learning_rate=1e-3, clip=10.0)
 
     def __init__(
-        self, training: TrainingConfig | None = None, objective: Objective | None = None
+        self,
+        training: TrainingConfig | None = None,
+        objective: Objective | None = None,
+        start: MolGan | None = None,
     ) -> None:
         super().__init__(training)
-        self.objective = objective
+        self.objective, self.start = objective, start
 
     def _trainer(
         self,
@@ -78,6 +85,10 @@ class MolGanGenerator(LearnedGenerator[MolGan]):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = MolGan(MolGanConfig(space.nodes, space.operators))
+        if self.start is not None:
+            if self.start.config != model.config:
+                raise FragenvError("the model to go on from is of another space than the corpus")
+            model.load_state_dict(self.start.state_dict())
         rewards = None
         if self.objective is not None:
             rewards = _Rewards(self.objective, vocabulary, scores or ())
@@ -151,9 +162,13 @@ class _Loss:
             real = self.types[picked], self.edges[picked]
             fake = self.model.generate(_BATCH)
             total = self._critic_loss(real, (fake[0].detach(), fake[1].detach()))
-        if step % _CRITIC_STEPS:
-            return total
-        return total + self._generator_loss(step, picked, real, fake)
+        every = _CRITIC_STEPS if self.rewards is None else _CRITIC_STEPS_REWARDED
+        if step % every == 0:
+            total = total + self._generator_loss(step, fake)
+        if self.rewards is not None:
+            error = self.model.reward(*real) - self.rewards.of_corpus[picked]
+            total = total + error.square().mean()
+        return total
 
     def _critic_loss(self, real: DenseGraphs, fake: DenseGraphs) -> Tensor:
         critic = self.model.critic
@@ -167,24 +182,18 @@ class _Loss:
         penalty: Tensor = (norm - 1).square().mean()
         return distance + _PENALTY * penalty
 
-    def _generator_loss(
-        self, step: int, picked: Tensor, real: DenseGraphs, fake: DenseGraphs
-    ) -> Tensor:
+    def _generator_loss(self, step: int, fake: DenseGraphs) -> Tensor:
         model, rewards = self.model, self.rewards
         loss: Tensor = -_fixed(model.critic, fake).mean()
         if rewards is None:
             return loss
         part = fake[0][:_MEASURED].detach(), fake[1][:_MEASURED].detach()
         measured = rewards.measured(_decoded(model.config.space, part))
-        error: Tensor = (model.reward(*real) - rewards.of_corpus[picked]).square().mean()
-        error = error + (model.reward(*part) - measured).square().mean()
-        if step < self.steps // 2:
+        error: Tensor = (model.reward(*part) - measured).square().mean()
+        if step < self.steps // 4:
             return loss + error
-        pleased = -_fixed(model.reward, fake).mean()
-        # the published balance: the reward's part is made as large as the critic's
-        scale = (loss / pleased).detach().abs()
         weight = rewards.objective.weight
-        return error + (1 - weight) * loss + weight * scale * pleased
+        return error + (1 - weight) * loss - weight * _fixed(model.reward, fake).mean()
 
 
 def _fixed(network: nn.Module, graphs: DenseGraphs) -> Tensor:
