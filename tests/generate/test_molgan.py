@@ -99,6 +99,19 @@ def test_objective__needs_its_scores() -> None:
         trainer(1, Objective("macs", measure))
 
 
+def test_start__is_gone_on_from() -> None:
+    first = trainer(1)
+    assert isinstance(first.model, MolGan)
+    objective = Objective("convolutions", measure)
+    again = MolGanGenerator(TrainingConfig(1, 1e-3), objective, first.model)
+    model = again.trainer(CORPUS, SCORES, 7).model
+    for name, value in first.model.state_dict().items():
+        assert torch.equal(model.state_dict()[name], value)
+    other = MolGanGenerator(TrainingConfig(1, 1e-3), None, MolGan(CONFIG))
+    with pytest.raises(FragenvError, match="of another space than the corpus"):
+        other.trainer(CORPUS, SCORES, 0)
+
+
 def test_naswot__equals_the_table() -> None:
     choices = runnable_choices()[::4000]
     from_table = [cell_scores()[c]["naswot"] for c in choices]
