@@ -39,6 +39,7 @@ SAVE_EVERY_S = 20.0
 _STATE = "training state"
 #: MolGAN's training towards a reward
 REWARDED = TrainingConfig(steps=1000, learning_rate=1e-3, clip=10.0)
+QUICK_DGMG = TrainingConfig(steps=450, learning_rate=1e-2)
 #: what a summary draws
 SAMPLES = 500
 
@@ -128,10 +129,17 @@ RECIPES.add(
 
 for _name in families.NAMES:
     RECIPES.add(f"graphrnn-{_name}", _family(_name))
+
+
+def _quick_dgmg(config: TrainingConfig | None) -> DgmgGenerator:
+    """DGMG takes its decisions one by one, and long for each step."""
+    return DgmgGenerator(config or QUICK_DGMG, batch=64)
+
+
 for _name, _make in (
     ("graphrnn", GraphRnnGenerator),
     ("cgvae", CgvaeGenerator),
-    ("dgmg", partial(DgmgGenerator, batch=64)),
+    ("dgmg", _quick_dgmg),
 ):
     RECIPES.add(f"{_name}-wired", _architectures(lambda: (corpora.wired(), None), _make))
 RECIPES.add("molgan-cells", _architectures(corpora.cells, MolGanGenerator))

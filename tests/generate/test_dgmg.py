@@ -141,6 +141,16 @@ def test_cycles__trained_weights_make_them() -> None:
     assert CYCLES.stat().st_size < 1_000_000
 
 
+def test_trained__architectures_are_valid() -> None:
+    path = shipped("dgmg-wired")
+    assert path.stat().st_size < 1_000_000
+    system = DgmgGenerator.load(path)
+    found = system.sample(60, rng=np.random.default_rng(0)).architectures
+    assert len(found) >= 40
+    log_p = system.log_prob(found[0])
+    assert log_p is not None and -100 < log_p < 0
+
+
 @pytest.mark.slow
 @torch.no_grad()
 def test_cycles__ten_thousand_samples() -> None:
