@@ -146,7 +146,7 @@ def test_trained__architectures_are_valid() -> None:
     assert path.stat().st_size < 1_000_000
     system = DgmgGenerator.load(path)
     found = system.sample(60, rng=np.random.default_rng(0)).architectures
-    assert len(found) >= 40
+    assert len(found) >= 35
     log_p = system.log_prob(found[0])
     assert log_p is not None and -100 < log_p < 0
 
