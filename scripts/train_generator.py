@@ -6,11 +6,11 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -19,26 +19,51 @@ from torch import nn
 
 from fragenv.errors import FragenvError
 from fragenv.generate import (
+    corpora,
     critical_path,
     cycles,
     dgmg_training,
+    families,
     flow_training,
+    graphrnn,
     gvae_training,
+    mmd,
     shortest_path,
     surrogate,
 )
 from fragenv.generate.accuracy import cell_accuracy
+from fragenv.generate.architecture import Architecture
+from fragenv.generate.cgvae import CgvaeGenerator
+from fragenv.generate.dgmg import DgmgGenerator
 from fragenv.generate.dgmg_model import Dgmg
+from fragenv.generate.evaluate import evaluate
 from fragenv.generate.flow_model import ConditionalFlow
+from fragenv.generate.generator import Attributes
 from fragenv.generate.graph_network import GraphNetwork, save_graph_network
+from fragenv.generate.graphrnn import GraphRnnGenerator, family_trainer, save_graphrnn
+from fragenv.generate.graphrnn_model import GraphRnn
 from fragenv.generate.gvae_model import Gvae
+from fragenv.generate.learned import LearnedGenerator
+from fragenv.generate.molgan import MolGanGenerator, Objective
 from fragenv.generate.training import Trainer, TrainingConfig
+from fragenv.generate.vocabulary import Vocabulary
 from fragenv.generate.weights import WeightsError, read_weights, shipped, write_weights
 from fragenv.registry import Registry
 
 #: seconds between two states on disk, from which an interrupted training goes on
 SAVE_EVERY_S = 20.0
 _STATE = "training state"
+#: MolGAN's training towards a reward
+REWARDED = TrainingConfig(steps=1000, learning_rate=1e-3, clip=10.0)
+QUICK_DGMG = TrainingConfig(steps=450, learning_rate=1e-2)
+#: what a summary draws
+SAMPLES = 500
+
+
+#: architectures, and their scores where there are any
+Corpus = tuple[Sequence[Architecture], Sequence[Attributes] | None]
+#: a generator that trains as it is told, or as is usual for it
+Make = Callable[[TrainingConfig | None], LearnedGenerator[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +93,73 @@ def _cycle_summary(model: nn.Module) -> str:
     return f"a sample is a cycle with probability {cycles.probability_of_a_cycle(model):.4f}"
 
 
+def _family(name: str) -> Recipe:
+    """GraphRNN on a family of undirected graphs, judged on graphs drawn anew."""
+
+    def save(path: Path, model: nn.Module, command: str) -> None:
+        assert isinstance(model, GraphRnn)
+        save_graphrnn(path, model, command)
+
+    def summary(model: nn.Module) -> str:
+        assert isinstance(model, GraphRnn)
+        made = families.undirected(model.sample(SAMPLES, torch.Generator().manual_seed(0)))
+        wanted = families.family(name, 1)
+        degrees, clusters = mmd.degree_mmd(made, wanted), mmd.clustering_mmd(made, wanted)
+        return f"discrepancy of degrees {degrees:.4f}, of clustering {clusters:.4f}"
+
+    return Recipe(graphrnn.TRAINING, partial(family_trainer, name), save, summary)
+
+
+def _architectures(corpus: Callable[[], Corpus], make: Make) -> Recipe:
+    """A generator on a corpus of architectures."""
+    generator = make(None)
+
+    def trainer(config: TrainingConfig, seed: int) -> Trainer:
+        return make(config).trainer(*corpus(), seed)
+
+    def adopted(model: nn.Module) -> LearnedGenerator[Any]:
+        return generator.adopt(Vocabulary.of(*corpus()), model)
+
+    def save(path: Path, model: nn.Module, command: str) -> None:
+        adopted(model).save(path, command)
+
+    def summary(model: nn.Module) -> str:
+        found = evaluate(adopted(model), SAMPLES, 0, corpus()[0])
+        return f"valid {found.valid:.3f}, unique {found.unique:.3f}, novel {found.novel:.3f}"
+
+    return Recipe(generator.training, trainer, save, summary)
+
+
+def _towards_naswot(config: TrainingConfig | None) -> MolGanGenerator:
+    """Where it is to be trained, it goes on from the model without a reward."""
+    objective = Objective("naswot", corpora.naswot)
+    if config is None:
+        return MolGanGenerator(REWARDED, objective)
+    start = MolGanGenerator.load(shipped("molgan-cells")).model
+    return MolGanGenerator(config, objective, start)
+
+
 RECIPES.add(
     "dgmg-cycles", Recipe(dgmg_training.TRAINING, _cycle_trainer, _save_dgmg, _cycle_summary)
 )
+
+for _name in families.NAMES:
+    RECIPES.add(f"graphrnn-{_name}", _family(_name))
+
+
+def _quick_dgmg(config: TrainingConfig | None) -> DgmgGenerator:
+    """DGMG takes its decisions one by one, and long for each step."""
+    return DgmgGenerator(config or QUICK_DGMG, batch=64)
+
+
+for _name, _make in (
+    ("graphrnn", GraphRnnGenerator),
+    ("cgvae", CgvaeGenerator),
+    ("dgmg", _quick_dgmg),
+):
+    RECIPES.add(f"{_name}-wired", _architectures(lambda: (corpora.wired(), None), _make))
+RECIPES.add("molgan-cells", _architectures(corpora.cells, MolGanGenerator))
+RECIPES.add("molgan-naswot", _architectures(corpora.cells, _towards_naswot))
 
 
 def _gvae_trainer(triplets: float, config: TrainingConfig, seed: int) -> Trainer:

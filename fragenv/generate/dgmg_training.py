@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from fragenv.generate.dgmg_model import Dgmg, DgmgConfig, Graphs, Recorded
+from fragenv.generate.model_file import read_model, write_model
 from fragenv.generate.training import Trainer, TrainingConfig
-from fragenv.generate.weights import WeightsError, read_weights, write_weights
 
 SYSTEM = "dgmg"
 #: as published, but for the schedule: 2,500 steps on the cycles instead of 10,000
@@ -50,8 +49,7 @@ def make_trainer(
 
 def save_dgmg(path: Path, model: Dgmg, command: str) -> None:
     """Write a model with the command that made it."""
-    header = {"config": asdict(model.config), "command": command}
-    write_weights(path, SYSTEM, model.state_dict(), header)
+    write_model(path, SYSTEM, model, command)
 
 
 def load_dgmg(path: Path) -> Dgmg:
@@ -60,10 +58,4 @@ def load_dgmg(path: Path) -> Dgmg:
     Raises:
         WeightsError: the file is missing, damaged or of another system.
     """
-    tensors, header = read_weights(path, SYSTEM)
-    try:
-        model = Dgmg(DgmgConfig(**header["config"]))
-        model.load_state_dict(tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError):
-        raise WeightsError(f"the weights in '{path}' do not fit their header") from None
-    return model.eval()
+    return read_model(path, SYSTEM, lambda config: Dgmg(DgmgConfig(**config)))[0]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from fragenv.generate.baselines import MutationGenerator, RandomGenerator
+from fragenv.generate.cgvae import CgvaeGenerator
 from fragenv.generate.controller import ControllerGenerator
 from fragenv.generate.dgmg import DgmgGenerator
 from fragenv.generate.flow import FlowGenerator
 from fragenv.generate.generator import GENERATORS, Generator
+from fragenv.generate.graphrnn import GraphRnnGenerator
 from fragenv.generate.gvae import GvaeGenerator
+from fragenv.generate.molgan import MolGanGenerator
 from fragenv.generate.ws_flex import WsFlexGenerator
 
 _ALL: tuple[type[Generator], ...] = (
@@ -18,6 +21,9 @@ _ALL: tuple[type[Generator], ...] = (
     GvaeGenerator,
     FlowGenerator,
     ControllerGenerator,
+    GraphRnnGenerator,
+    CgvaeGenerator,
+    MolGanGenerator,
 )
 for _system in _ALL:
     GENERATORS.add(str(_system.name), _system)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from itertools import product
 from math import exp
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from small_corpus import convolutions, corpus
+from small_graphs import every_graph
 
 from fragenv.generate import cycles
 from fragenv.generate.dgmg import DgmgGenerator
@@ -30,24 +30,6 @@ def fresh(config: DgmgConfig, seed: int = 0) -> Dgmg:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Dgmg(config).eval()
-
-
-def every_graph(types: int, most: int) -> Graphs:
-    """All graphs of up to ``most`` nodes: each type at each node, each set of edges backwards."""
-    sizes, kinds, edges = [], [], []
-    for size in range(most + 1):
-        pairs = [(i, j) for i in range(size) for j in range(i)]
-        for chosen in product(range(types), repeat=size):
-            for bits in product((False, True), repeat=len(pairs)):
-                matrix = torch.zeros(most, most, dtype=torch.bool)
-                for (i, j), bit in zip(pairs, bits, strict=True):
-                    matrix[i, j] = bit
-                sizes.append(size)
-                kinds.append([*chosen, *[0] * (most - size)])
-                edges.append(matrix)
-    return Graphs(
-        torch.tensor(sizes), torch.tensor(kinds), torch.stack(edges), torch.zeros(len(sizes))
-    )
 
 
 @pytest.mark.parametrize("directed", [False, True])
@@ -157,6 +139,16 @@ def test_weights__round_trip_and_refusals(tmp_path: Path) -> None:
 def test_cycles__trained_weights_make_them() -> None:
     assert cycles.probability_of_a_cycle(load_dgmg(CYCLES)) >= 0.97
     assert CYCLES.stat().st_size < 1_000_000
+
+
+def test_trained__architectures_are_valid() -> None:
+    path = shipped("dgmg-wired")
+    assert path.stat().st_size < 1_000_000
+    system = DgmgGenerator.load(path)
+    found = system.sample(60, rng=np.random.default_rng(0)).architectures
+    assert len(found) >= 35
+    log_p = system.log_prob(found[0])
+    assert log_p is not None and -100 < log_p < 0
 
 
 @pytest.mark.slow

@@ -12,9 +12,12 @@ from typer.testing import CliRunner
 
 SCRIPTS = Path(__file__).parent.parent.parent / "scripts"
 sys.path.insert(0, str(SCRIPTS))
+import bench_generators  # noqa: E402
 import train_generator  # noqa: E402
 
+from fragenv.generate.architecture import Architecture  # noqa: E402
 from fragenv.generate.dgmg_training import load_dgmg  # noqa: E402
+from fragenv.generate.graphrnn import load_graphrnn  # noqa: E402
 from fragenv.generate.training import Trainer  # noqa: E402
 
 sys.path.remove(str(SCRIPTS))
@@ -57,3 +60,22 @@ def test_training__refuses_an_unknown_system(tmp_path: Path) -> None:
     result = CliRunner().invoke(APP, ["dgmg-cycle"])
     assert result.exit_code == 2
     assert "did you mean 'dgmg-cycles'" in result.output
+
+
+def test_training__of_a_family_is_judged_and_loads(tmp_path: Path) -> None:
+    path = tmp_path / "ladder.safetensors"
+    arguments = ["graphrnn-ladder", "--output", str(path), "--steps", "2"]
+    result = CliRunner().invoke(APP, arguments)
+    assert "discrepancy of degrees" in result.output, result.output
+    assert load_graphrnn(path).config.max_nodes == 20
+
+
+def test_bench__refuses_an_unknown_system_and_counts_operators() -> None:
+    app = typer.Typer()
+    app.command()(bench_generators.main)
+    result = CliRunner().invoke(app, ["graphrnm"])
+    assert result.exit_code == 2 and "did you mean 'graphrnn'" in result.output
+    one = Architecture(("input", "skip", "conv3x3", "output"), ((0, 1), (1, 2), (2, 3)))
+    other = Architecture(("input", "skip", "output"), ((0, 1), (1, 2)))
+    assert bench_generators.operator_distance([one], [other]) == 0.5
+    assert bench_generators.operator_distance([one], [one]) == 0
