@@ -87,7 +87,7 @@ class _Visits(nn.Module):
         for node in range(x.shape[1]):
             if node:
                 heard = (edges[:, None, :node, node] @ torch.stack(said, 1))[:, 0]
-            total, gains = heard.split(hidden, 1)
+            total, gains = heard.chunk(2, 1)
             state = self.cell(torch.cat([x[:, node], gains.log1p()], 1), total)
             gate, value, exponent = self.message(state).chunk(3, 1)
             gain = effect[:, node, None] * exponent.clamp(max=_GREATEST).exp()
