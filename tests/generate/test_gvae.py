@@ -98,7 +98,9 @@ def test_attributes__are_what_is_measured() -> None:
         found, known = oracle(nb201.from_choices(choices)), cell_attributes()[choices]
         assert tuple(found) == tuple(known)
         for name in names:
-            assert found[name] == pytest.approx(known[name], rel=0.01), name
+            # the table's latency is that of the first cell of the same function
+            near = 0.1 if name.startswith(LATENCY) else 0.01
+            assert found[name] == pytest.approx(known[name], rel=near), name
     with pytest.raises(FragenvError, match="cannot measure 'colour'; known are naswot"):
         AttributeOracle(("colour",))
 
