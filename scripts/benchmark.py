@@ -19,8 +19,9 @@ warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
 from agents.benchmark.contestants import Field, every_scheduler  # noqa: E402
 from agents.benchmark.report import write_report  # noqa: E402
 from agents.benchmark.run import Session  # noqa: E402
-from agents.benchmark.suite import ALL_OBJECTIVES, Limit, Suite, models_of  # noqa: E402
+from agents.benchmark.suite import ALL_OBJECTIVES, Limit, Suite  # noqa: E402
 from agents.experiment import new_folder  # noqa: E402
+from agents.splits import models_of  # noqa: E402
 from fragenv.errors import FragenvError  # noqa: E402
 from fragenv.hardware.chip import preset_names  # noqa: E402
 from fragenv.schedule.bounds_task import MAX_SETTINGS  # noqa: E402

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import tomllib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,10 +13,10 @@ from agents.heuristics.genetic import GeneticScheduler, GeneticSettings
 from agents.heuristics.neighbourhood import NeighbourhoodScheduler, NeighbourhoodSettings
 from agents.heuristics.restarts import RestartScheduler
 from agents.scheduler import Budget, Scheduler
+from agents.splits import models_of
 from fragenv.models import zoo
 from fragenv.schedule.problem import Problem
 
-SPLITS = Path(__file__).parent.parent / "agents" / "splits.toml"
 #: (chip, frames, depth) on which every training model is scheduled
 PLATFORMS = (("cgra512", 1, 1), ("cgra512", 8, 1), ("xc7z020", 1, 1))
 
@@ -59,7 +57,7 @@ def main(
     """
     if scheduler not in CANDIDATES:
         raise typer.BadParameter(f"'{scheduler}'; choose one of {', '.join(CANDIDATES)}")
-    models = tomllib.loads(SPLITS.read_text("utf-8"))["train"]["models"]
+    models = models_of("train")
     problems = [Problem(zoo.graph(m), c, b, d) for m in models for c, b, d in PLATFORMS]
     candidates = list(CANDIDATES[scheduler]())
     costs: dict[str, list[float]] = {name: [] for name, _ in candidates}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 
 from fragenv.errors import FragenvError
 from fragenv.hardware.chip import preset_names
@@ -14,8 +12,6 @@ from fragenv.schedule.objective import Objective, objective_of
 from fragenv.schedule.problem import MAX_DEPTH, Problem
 
 ALL_OBJECTIVES = tuple(objective.value for objective in Objective)
-#: parts of ``agents/splits.toml``
-PARTS = ("train", "validation", "test")
 #: frames of a job, at most: more say nothing new and take long to check
 MAX_BATCH = 256
 
@@ -133,22 +129,3 @@ class Suite:
             for label, deterministic in contestants:
                 for seed in range(1 if deterministic else self.seeds):
                     yield Case(instance, label, limit, seed)
-
-
-def part_of(model: str) -> str:
-    """The part of the split that a network belongs to; "" for none."""
-    return next((part for part in PARTS if model in models_of(part)), "")
-
-
-def models_of(split: str) -> list[str]:
-    """The networks of a part of the split; of ``all``, every one of the zoo.
-
-    Raises:
-        FragenvError: no such part.
-    """
-    if split == "all":
-        return list(zoo.names())
-    if split not in PARTS:
-        raise FragenvError(f"unknown split '{split}'; choose one of {', '.join(PARTS)} or all")
-    text = (files("agents") / "splits.toml").read_text("utf-8")
-    return [str(name) for name in tomllib.loads(text)[split]["models"]]

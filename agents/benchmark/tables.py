@@ -10,7 +10,8 @@ from statistics import geometric_mean
 from agents.benchmark.results import Line, Outcome, comparable, lines_of
 from agents.benchmark.row_store import Row
 from agents.benchmark.run import Found
-from agents.benchmark.suite import ALL_OBJECTIVES, PARTS, Limit, part_of
+from agents.benchmark.suite import ALL_OBJECTIVES, Limit
+from agents.splits import PARTS, part_of
 from fragenv.schedule.objective import Objective
 
 #: columns of a row that are no figures of its own

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import random
-import tomllib
 from functools import lru_cache
-from pathlib import Path
 
 from agents.generalist.networks import random_graph
+from agents.splits import models_of
 from fragenv.errors import InfeasibleError
 from fragenv.graph.dataflow import DataflowGraph
 from fragenv.hardware.chip import Chip, load_chip, preset_names
@@ -15,19 +14,12 @@ from fragenv.models import zoo
 from fragenv.schedule.objective import Objective
 from fragenv.schedule.problem import Problem
 
-SPLITS = Path(__file__).parent.parent / "splits.toml"
 #: shares of the instances with a training network of the zoo, with a chip that ships with the
 #: package, and with throughput as the objective
 ZOO_SHARE, PRESET_SHARE, THROUGHPUT_SHARE = 0.2, 0.4, 0.15
 BATCHES = (1, 1, 2, 4, 8)
 #: larger networks are drawn again: observations are padded to this while PPO trains
 MAX_OPERATORS, MAX_CHOICES, MAX_EDGES = 72, 40, 96
-
-
-@lru_cache
-def models_of(part: str) -> tuple[str, ...]:
-    """Networks of the zoo in ``part`` ("train", "validation", "test") of ``splits.toml``."""
-    return tuple(tomllib.loads(SPLITS.read_text("utf-8"))[part]["models"])
 
 
 @lru_cache

@@ -20,8 +20,9 @@ from agents.benchmark.results import (
     winners,
 )
 from agents.benchmark.solve import FIRST_CALLS, within_seconds
-from agents.benchmark.suite import Case, Instance, Limit, Suite, models_of, part_of
+from agents.benchmark.suite import Case, Instance, Limit, Suite
 from agents.scheduler import SCHEDULERS, Budget, Meter, Partial, Result, is_deterministic
+from agents.splits import models_of, part_of
 from fragenv.errors import FragenvError
 from fragenv.models import zoo
 from fragenv.schedule.problem import Problem

@@ -22,12 +22,13 @@ from agents.generalist.demonstrations import (
 from agents.generalist.environment import LAYOUT, PoolEnv, PoolInstance
 from agents.generalist.imitation import Episode, Imitation, imitation_loss
 from agents.generalist.improvement import Improved, ImprovementConfig, excess, improve
-from agents.generalist.instances import instance, models_of, random_chip
+from agents.generalist.instances import instance, random_chip
 from agents.generalist.networks import BLOCKS, random_graph
 from agents.ppo.decoding import rollout
 from agents.ppo.guide import Guide
 from agents.ppo.network import PolicyNetwork
 from agents.scheduler import Budget, Meter
+from agents.splits import models_of
 from fragenv.errors import FragenvError
 from fragenv.generate.training import Trainer, TrainingConfig
 from fragenv.models import zoo

@@ -202,6 +202,6 @@ def test_emit__refuses_rows_that_are_not_there() -> None:
     index = next(c.id for c in program.commands if c.role is Role.INPUT)
     commands = list(program.commands)
     first, last = commands[index].rows
-    commands[index] = replace(commands[index], rows=(first, last - 1))
+    commands[index] = commands[index]._replace(rows=(first, last - 1))
     with pytest.raises(EmitError, match="overwritten before it is used"):
         emit(problem, replace(program, commands=tuple(commands)), chain.numbers())
