@@ -13,9 +13,11 @@ from fragenv.graph.from_torch import from_torch
 
 #: sides of an image; the stem halves large ones, so that the smallest map keeps a few rows
 SIDES = (24, 32, 48, 64, 96, 128, 160, 224)
-WIDTHS = (8, 16, 24, 32, 48, 64)
+WIDTHS = (8, 16, 24, 32, 48, 64, 64, 96)
 CLASSES = (10, 100, 1000)
 MAX_BLOCKS = 9
+#: channels at most, and how much wider blocks with a narrow middle may be
+MAX_CHANNELS, BOTTLENECK_FACTORS = 1024, (1, 2, 4)
 
 
 class _Residual(nn.Module):
@@ -111,13 +113,14 @@ def random_network(rng: random.Random) -> tuple[nn.Module, tuple[int, ...]]:
     """
     frame = side = rng.choice(SIDES)
     channels = width = rng.choice(WIDTHS)
-    stride = 1 if side <= 48 else rng.choice((2, 2, 4))
+    stride = 1 if side <= 48 else rng.choice((1, 2, 2, 4))
     layers: list[nn.Module] = [_conv(3, width, rng.choice((3, 5, 7)), stride)]
     side = -(-side // stride)
-    if side > 48 and rng.random() < 0.6:
+    if side > 48 and stride > 1 and rng.random() < 0.6:
         layers.append(nn.MaxPool2d(2, 2))
         side //= 2
     kinds = rng.choices(list(BLOCKS), k=2)
+    wider = rng.choice(BOTTLENECK_FACTORS) if "bottleneck" in kinds else 1
     blocks, stages = rng.randint(2, MAX_BLOCKS), rng.randint(2, 4)
     for number in range(blocks):
         stage = number * stages // blocks
@@ -126,7 +129,7 @@ def random_network(rng: random.Random) -> tuple[nn.Module, tuple[int, ...]]:
         pooled = halve and rng.random() < 0.4
         if pooled:
             layers.append(nn.MaxPool2d(2, 2))
-        out = min(width << stage, 512)
+        out = min(width * wider << stage, MAX_CHANNELS)
         block = BLOCKS[kinds[0] if rng.random() < 0.8 else kinds[1]]
         layers.append(block(rng, channels, out, 2 if halve and not pooled else 1))
         channels, side = out, (side // 2 if pooled else -(-side // 2) if halve else side)
@@ -141,7 +144,7 @@ def _classifier(rng: random.Random, channels: int, side: int) -> list[nn.Module]
     features = channels * side * side
     layers: list[nn.Module] = [nn.Flatten()]
     for _ in range(rng.randint(0, 2)):
-        hidden = rng.choice((64, 256, 1024))
+        hidden = rng.choice((64, 256, 1024, 4096))
         layers += [nn.Linear(features, hidden), nn.ReLU()]
         features = hidden
     return [*layers, nn.Linear(features, classes)]
