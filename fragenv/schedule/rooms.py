@@ -70,8 +70,9 @@ class Rooms:
             self.users[i, : len(users)] = [c.id for c in users]
 
     def ends(self, command_ends: Ints) -> Ints:
-        """When each piece is given back."""
-        last: Ints = np.where(self.users >= 0, command_ends[self.users], 0).max(axis=1)
+        """When each piece is given back. Times may be negative: a plan need not begin at 0."""
+        never = np.iinfo(np.int64).min
+        last: Ints = np.where(self.users >= 0, command_ends[self.users], never).max(axis=1)
         return last
 
     def waits(self, starts: Ints, turns: Ints, ends: Ints, units: Ints, period: int) -> Links:

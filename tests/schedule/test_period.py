@@ -21,6 +21,7 @@ from fragenv.schedule.objective import JOBS_IN_FLIGHT
 from fragenv.schedule.period import Steady, steady_state
 from fragenv.schedule.problem import Problem
 from fragenv.schedule.program import CommandKind, Program
+from fragenv.schedule.rooms import Rooms
 from fragenv.schedule.schedule import (
     Schedule,
     ScheduleError,
@@ -28,6 +29,7 @@ from fragenv.schedule.schedule import (
     save_schedule,
     schedule_content,
 )
+from fragenv.schedule.simulate import simulate
 from fragenv.schedule.state import State
 
 SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
@@ -210,3 +212,17 @@ def test_latency__is_the_period_of_jobs_that_do_not_overlap() -> None:
 def test_objective__unknown_is_refused() -> None:
     with pytest.raises(FragenvError, match="unknown objective 'speed'; choose one of latency"):
         Problem(zoo.graph("lenet"), "zu7ev", objective="speed")
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=SLOW)
+@given(seeds)
+def test_rooms__do_not_depend_on_where_time_begins(seed: int) -> None:
+    found = overlapping(random.Random(seed), 3)
+    if found is None:
+        return
+    problem, state, _ = found
+    program = lower(problem, state)
+    rooms = Rooms(problem, program)
+    ends = np.array(simulate(program).ends)
+    # all rooms given back before 0: where a job's swaps begin is 0
+    assert (rooms.ends(ends - ends.max() - 1) == rooms.ends(ends) - ends.max() - 1).all()
