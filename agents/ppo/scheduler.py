@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from agents.heuristics.search import Filter, better
-from agents.heuristics.sets import fitting_sets, within
+from agents.heuristics.sets import among_covers, fitting_sets, try_covers, within
 from agents.ppo.decoding import guided_beam, rollout
 from agents.ppo.guide import Guide
 from agents.ppo.network import PolicyNetwork
@@ -41,9 +41,9 @@ class PPOScheduler:
 
 
 class PPOBeamScheduler:
-    """A greedy rollout, a guided beam over everything with half of the calls that are left, and
-    guided beams within sets of fragments that fit, the most promising first. What is left after
-    the last set widens the beam of the best one."""
+    """A greedy rollout, the schedules of covers with a sixth of the calls, and guided beams: among
+    what the covers consist of, over everything, and within sets of fragments that fit, the most
+    promising first. What is left after the last set widens the beam of the best one."""
 
     deterministic = True
 
@@ -56,20 +56,33 @@ class PPOBeamScheduler:
         best = rollout(meter, guide, None)
         if best is None:
             return Result.of(self.name, meter.finish(Partial(problem.initial())), meter)
+        covered = try_covers(meter, meter.left // 6)
+        if covered:
+            best = better(problem, best, covered[0][1])
+            allow = among_covers(problem, covered)
+            best = better(problem, best, _widest(meter, guide, meter.left // 2, allow))
         best = better(problem, best, _widest(meter, guide, meter.left // 2))
-        tried: list[tuple[float, int, frozenset[int]]] = []
-        for number, chosen in enumerate(fitting_sets(problem)):
-            if not meter.left:
-                break
-            found = guided_beam(meter, guide, 1, allow=within(chosen))
-            if found is not None:
-                best = better(problem, best, found)
-                tried.append((problem.cost(found.state), number, chosen))
-        if tried and meter.left:
-            _, _, chosen = min(tried)
-            best = better(problem, best, _widest(meter, guide, meter.left, within(chosen)))
+        best = better(problem, best, _within_sets(meter, guide))
         assert best is not None
         return Result.of(self.name, best, meter)
+
+
+def _within_sets(meter: Meter, guide: Guide) -> Partial | None:
+    """The best of guided beams within sets of fragments, until the budget is spent."""
+    problem = meter.problem
+    best: Partial | None = None
+    tried: list[tuple[float, int, frozenset[int]]] = []
+    for number, chosen in enumerate(fitting_sets(problem)):
+        if not meter.left:
+            break
+        found = guided_beam(meter, guide, 1, allow=within(chosen))
+        if found is not None:
+            best = better(problem, best, found)
+            tried.append((problem.cost(found.state), number, chosen))
+    if tried and meter.left:
+        _, _, chosen = min(tried)
+        best = better(problem, best, _widest(meter, guide, meter.left, within(chosen)))
+    return best
 
 
 def _widest(meter: Meter, guide: Guide, calls: int, allow: Filter | None = None) -> Partial | None:
