@@ -9,6 +9,16 @@ class FragenvError(Exception):
     """Something the user can put right; commands print it as one sentence and exit with code 2."""
 
 
+class ProcessLostError(FragenvError):
+    """A process of a command that works with several was killed from outside."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "one of the processes was killed, perhaps because memory ran out; the same command "
+            "goes on where this one stopped, and needs less memory with fewer --jobs"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Violation:
     """Why something does not fit: ``rule`` broken at ``where``; ``demand`` against ``bound``."""

@@ -87,6 +87,9 @@ def main(
     except FragenvError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        typer.echo("Interrupted; the same command goes on where this one stopped", err=True)
+        raise typer.Exit(130) from None
     console.print(
         f"the agent is in {output / 'agent'}; its greedy schedules of {len(held_out)} held-out "
         f"instances cost {found.excess:+.1%} against the teachers' (geometric mean)"

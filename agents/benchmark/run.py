@@ -7,6 +7,7 @@ import queue
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +22,7 @@ from agents.benchmark.row_store import Row, RowStore, source_digest
 from agents.benchmark.solve import bound_key, bound_row, case_row, infeasible_row, prepared
 from agents.benchmark.submission import candidate_of
 from agents.benchmark.suite import Case, Instance, Suite
-from fragenv.errors import InfeasibleError
+from fragenv.errors import InfeasibleError, ProcessLostError
 
 if TYPE_CHECKING:
     from multiprocessing.queues import Queue
@@ -188,6 +189,7 @@ def run_works(
 
     Raises:
         FragenvError: what a scheduler or an agent's folder raises.
+        ProcessLostError: a process was killed.
     """
     if jobs == 1 or len(works) < 2:
         contestants = field.contestants()
@@ -201,6 +203,8 @@ def run_works(
     futures = [pool.submit(_perform_there, work, field, author) for work in works]
     try:
         yield from _received(messages, futures)
+    except BrokenProcessPool:
+        raise ProcessLostError from None
     finally:
         # where this is interrupted, every process ends with the search that it is at
         stop.set()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import agents.heuristics  # noqa: F401 - registers the schedulers
 from agents.generalist.instances import instance
 from agents.scheduler import SCHEDULERS, Budget
-from fragenv.errors import FragenvError
+from fragenv.errors import FragenvError, ProcessLostError
 from fragenv.schedule.problem import Problem
 from fragenv.schedule.state import State
 from fragenv.serialize import read_json, write_json
@@ -63,14 +64,18 @@ def demonstrate_all(
 
     Raises:
         FragenvError: the file is damaged.
+        ProcessLostError: a process was killed.
     """
     found = {d.seed: d for d in read_demonstrations(path)} if path.exists() else {}
     left = [seed for seed in seeds if seed not in found]
     with ProcessPoolExecutor(jobs) as pool:
-        for demonstration in pool.map(demonstrate, left, [calls] * len(left)):
-            found[demonstration.seed] = demonstration
-            write_demonstrations(tuple(found.values()), path)
-            yield tuple(found.values())
+        try:
+            for demonstration in pool.map(demonstrate, left, [calls] * len(left)):
+                found[demonstration.seed] = demonstration
+                write_demonstrations(tuple(found.values()), path)
+                yield tuple(found.values())
+        except BrokenProcessPool:
+            raise ProcessLostError from None
 
 
 def write_demonstrations(demonstrations: Iterable[Demonstration], path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 import torch
 from stable_baselines3.common.env_checker import check_env
 
-from agents.generalist import instances
+from agents.generalist import demonstrations, instances
 from agents.generalist.demonstrations import (
     Demonstration,
     demonstrate,
@@ -29,7 +31,7 @@ from agents.ppo.guide import Guide
 from agents.ppo.network import PolicyNetwork
 from agents.scheduler import Budget, Meter
 from agents.splits import models_of
-from fragenv.errors import FragenvError
+from fragenv.errors import FragenvError, ProcessLostError
 from fragenv.generate.training import Trainer, TrainingConfig
 from fragenv.models import zoo
 from fragenv.schedule.problem import Problem
@@ -104,6 +106,23 @@ def test_demonstrations__are_made_once(tmp_path: Path, monkeypatch: pytest.Monke
     path.write_text(json.dumps(data), "utf-8")
     with pytest.raises(FragenvError, match="damaged"):
         read_demonstrations(path)
+
+
+def killed(seed: int, calls: int) -> Demonstration:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("not reached")
+
+
+def test_demonstrations__a_killed_process_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "demonstrations.json"
+    known = Demonstration(1, (9,), 2.5, "annealing")
+    write_demonstrations([known], path)
+    monkeypatch.setattr(demonstrations, "demonstrate", killed)
+    with pytest.raises(ProcessLostError, match="the same command goes on"):
+        list(demonstrate_all([1, 2], 50, path))
+    assert read_demonstrations(path) == (known,)
 
 
 def test_imitation__learns_a_schedule_and_what_it_costs(
