@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import random
 
-from agents.heuristics.search import better
-from agents.heuristics.sets import try_covers, try_sets
+from agents.heuristics.sets import first_schedules
 from agents.scheduler import Budget, BudgetSpentError, Meter, Partial, Result
 from fragenv.schedule.choices import Choice
 from fragenv.schedule.problem import MAX_SLOTS, Problem
@@ -37,15 +36,10 @@ class AnnealingScheduler:
 
     def solve(self, problem: Problem, budget: Budget, seed: int) -> Result:
         meter = Meter(problem, budget)
-        share = int(budget.apply_calls * START_SHARE)
-        start = None
-        for _, path in try_covers(meter, share)[:1]:
-            start = path
-        for _, path in try_sets(meter, share // 2)[:1]:
-            start = better(problem, start, path)
-        if start is None:
+        starts = first_schedules(meter, int(budget.apply_calls * START_SHARE))
+        if not starts:
             return Result.of(self.name, meter.finish(Partial(problem.initial())), meter)
-        return Result.of(self.name, anneal(meter, start, meter.left, seed), meter)
+        return Result.of(self.name, anneal(meter, starts[0], meter.left, seed), meter)
 
 
 def anneal(

@@ -10,8 +10,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from agents.heuristics.search import beam_search
-from agents.heuristics.sets import try_sets
+from agents.heuristics.sets import first_schedules
 from agents.scheduler import Budget, BudgetSpentError, Meter, Partial, Result
 from fragenv.schedule.problem import MAX_SLOTS, Problem
 
@@ -39,7 +38,7 @@ class GeneticSettings:
 
 
 class GeneticScheduler:
-    """Random keys, from narrow beams within the promising sets of fragments."""
+    """Random keys, from covers and narrow beams within the promising sets of fragments."""
 
     name = "genetic"
 
@@ -48,12 +47,10 @@ class GeneticScheduler:
 
     def solve(self, problem: Problem, budget: Budget, seed: int) -> Result:
         meter = Meter(problem, budget)
-        starts = [beam_search(meter, 1)]
-        starts += [path for _, path in try_sets(meter, int(budget.apply_calls * START_SHARE))]
-        known = [path for path in starts if path is not None]
-        if not known:
+        starts = first_schedules(meter, int(budget.apply_calls * START_SHARE))
+        if not starts:
             return Result.of(self.name, meter.finish(Partial(problem.initial())), meter)
-        best = _evolve(meter, known, self.settings, random.Random(seed))
+        best = _evolve(meter, starts, self.settings, random.Random(seed))
         return Result.of(self.name, best, meter)
 
 

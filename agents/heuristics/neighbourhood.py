@@ -9,8 +9,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from agents.heuristics.search import Filter, beam_search, better, widest_beam
-from agents.heuristics.sets import try_sets
+from agents.heuristics.search import Filter, beam_search
+from agents.heuristics.sets import first_schedules
 from agents.scheduler import Budget, Meter, Partial, Result
 from fragenv.schedule.choices import Choice
 from fragenv.schedule.problem import MAX_SLOTS, Problem
@@ -35,7 +35,7 @@ class NeighbourhoodSettings:
 
 
 class NeighbourhoodScheduler:
-    """Large-neighbourhood search from the best of beam search and sets of fragments."""
+    """Large-neighbourhood search from the best of covers and sets of fragments."""
 
     name = "neighbourhood"
 
@@ -44,13 +44,10 @@ class NeighbourhoodScheduler:
 
     def solve(self, problem: Problem, budget: Budget, seed: int) -> Result:
         meter = Meter(problem, budget)
-        calls = int(budget.apply_calls * self.settings.start_share / 2)
-        best = widest_beam(meter, calls)
-        for _, path in try_sets(meter, calls)[:1]:
-            best = better(problem, best, path)
-        if best is None:
+        starts = first_schedules(meter, int(budget.apply_calls * self.settings.start_share))
+        if not starts:
             return Result.of(self.name, meter.finish(Partial(problem.initial())), meter)
-        return Result.of(self.name, improved(meter, best, self.settings, seed), meter)
+        return Result.of(self.name, improved(meter, starts[0], self.settings, seed), meter)
 
 
 def improved(meter: Meter, start: Partial, settings: NeighbourhoodSettings, seed: int) -> Partial:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from agents.heuristics.annealing import anneal
-from agents.heuristics.search import beam_search, better
-from agents.heuristics.sets import try_sets
+from agents.heuristics.search import better
+from agents.heuristics.sets import first_schedules
 from agents.scheduler import Budget, Meter, Partial, Result
 from fragenv.schedule.problem import Problem
 
@@ -25,10 +25,8 @@ class RestartScheduler:
 
     def solve(self, problem: Problem, budget: Budget, seed: int) -> Result:
         meter = Meter(problem, budget)
-        greedy = beam_search(meter, 1)
-        starts = [path for _, path in try_sets(meter, int(budget.apply_calls * START_SHARE))]
-        starts = starts[: self.restarts] or ([greedy] if greedy is not None else [])
-        best = greedy
+        starts = first_schedules(meter, int(budget.apply_calls * START_SHARE))[: self.restarts]
+        best = starts[0] if starts else None
         for number in range(self.restarts if starts else 0):
             share = meter.left // (self.restarts - number)
             start = starts[number % len(starts)]
