@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,12 @@ def main(
     place: Annotated[
         bool, typer.Option(help="Place and route on an ECP5-85, grade 6; minutes.")
     ] = False,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="With --place: the best of nextpnr's seeds 1 to this one.")
+    ] = 1,
+    route: Annotated[
+        bool, typer.Option(help="With --place: --no-route stops at the estimate after placement.")
+    ] = True,
     configuration: Annotated[
         int | None, typer.Option(help="Only this configuration, from 0 on.")
     ] = None,
@@ -44,7 +51,8 @@ def main(
     Exit status 2 where something is missing or wrong.
     """
     try:
-        rows = _rows(emission, family.value, place, configuration, shell)
+        tried = range(1, seeds + 1) if place else ()
+        rows = _rows(emission, family.value, tried, route, configuration, shell)
         target = output or emission
         target.mkdir(parents=True, exist_ok=True)
         command = shlex.join(["python", *sys.argv])
@@ -64,7 +72,9 @@ def main(
     typer.echo(table)
 
 
-def _rows(emission: Path, family: str, place: bool, only: int | None, shell: bool) -> list[Row]:
+def _rows(
+    emission: Path, family: str, seeds: Sequence[int], route: bool, only: int | None, shell: bool
+) -> list[Row]:
     yosys()  # a missing tool is reported before anything else
     found = configurations(emission)
     if only is not None and not 0 <= only < len(found):
@@ -80,7 +90,8 @@ def _rows(emission: Path, family: str, place: bool, only: int | None, shell: boo
                 found[number],
                 family,
                 shell,
-                place,
+                seeds,
+                route,
                 lambda text, n=number: progress.update(  # type: ignore[misc]
                     task, description=f"configuration {n} of {len(found)}: {text}"
                 ),

@@ -69,8 +69,8 @@ def _group(
 
 
 def multiply_cycles(lanes_in: int) -> int:
-    """From activations to sums: two registers, then one for every two levels of the adder tree."""
-    return 3 if lanes_in <= 2 else 2 + ((lanes_in - 1).bit_length() + 1) // 2
+    """From activations to sums: three registers, then one per two levels of the adder tree."""
+    return 4 if lanes_in <= 2 else 3 + ((lanes_in - 1).bit_length() + 1) // 2
 
 
 @lru_cache(maxsize=1 << 16)

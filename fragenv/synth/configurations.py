@@ -53,8 +53,7 @@ def configurations(folder: Path) -> list[Configuration]:
         together = tuple(i for i in range(len(fragments)) if bound >> i & 1)
         chosen = tuple(fragments[i] for i in together)
         windows = [n for n, i in enumerate(together) if settings[i]["HasPool"]]
-        title = f"network '{manifest['network']}': {' and '.join(f.key for f in chosen)}"
-        text = top_of(chip, chosen, title, windows, int(settings[0]["Parts"]))
+        text = top_of(chip, chosen, windows, int(settings[0]["Parts"]))
         found.append(Configuration(together, chosen, text))
     return found
 
@@ -94,16 +93,16 @@ def fragments_of(top: str) -> dict[str, Design]:
 def top_of(
     chip: Chip,
     fragments: Iterable[Fragment],
-    title: str = "synthesis",
     windows: Iterable[int] | None = None,
     parts: int = 1,
 ) -> str:
     """A top module that binds the fragments from power-up on.
 
+    It names neither chip nor network, so that equal circuits are synthesised once.
+
     Args:
         chip: whose shell it is.
         fragments: all its circuits.
-        title: for the head of the text.
         windows: circuits with window operations; by default those whose stages have some.
         parts: sources that a record has room for.
     """
@@ -111,7 +110,8 @@ def top_of(
     if windows is None:
         windows = (i for i, f in enumerate(chosen) if WINDOW_STAGES & set(f.stages))
     bound = (1 << len(chosen)) - 1
-    return top_module(chip, Circuits(chosen, {}, bound, frozenset(windows), parts, {}), title)
+    circuits = Circuits(chosen, {}, bound, frozenset(windows), parts, {})
+    return top_module(replace(chip, name="any"), circuits, "synthesis")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from fragenv.serialize import write_bytes
 from fragenv.synth.netlist import Design, cache_folder, key, netlist
-from fragenv.synth.tools import SynthesisError, nextpnr, run
+from fragenv.synth.registers import absorb_registers
+from fragenv.synth.tools import LOG, SynthesisError, nextpnr, run
 
 #: LFE5U-85F, the slowest grade, in the package with the most pins
 DEVICE = ("--85k", "--speed", "6", "--package", "CABGA756")
@@ -19,54 +23,88 @@ TARGET_MHZ = 100
 CLOCK = "clk_i"
 
 
+#: grows where the same design is placed in another way, so that kept results are of this one
+RECIPE = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A routed design: its clock in MHz and the end points of its longest path."""
+    """A design on the device: its clock in MHz and the end points of its longest path.
+
+    ``estimate_mhz`` is what nextpnr expects after placement, when the length of wires is a guess.
+    ``clock_mhz`` is the routed design's, and the estimate where it was not routed.
+    """
 
     clock_mhz: float
     path_from: str
     path_to: str
+    estimate_mhz: float
+    seed: int = 1
+    routed: bool = True
 
 
-def place(design: Design) -> Placement:
-    """Routes a design on an ECP5-85, speed grade 6.
+def place(design: Design, seeds: Iterable[int] = (1,), route: bool = True) -> Placement:
+    """Places and routes a design on an ECP5-85, speed grade 6; the best of some seeds.
 
     A chip's memories are not on its pins but on other circuits of the die, and no package has pins
     for all of their wires: the design's inputs come from a shift register and its outputs go to
-    one, so that every path is from register to register.
+    one, so that every path is from register to register. Registers beside multipliers move into
+    them (see ``absorb_registers``).
+
+    Args:
+        design: what is placed.
+        seeds: of nextpnr's random numbers; each is kept.
+        route: False stops after placement, which takes a fraction of the time.
 
     Raises:
         SynthesisError: a tool is not there, or the design does not fit.
     """
-    store = (
-        cache_folder() / f"{key(design, 'ecp5')}-{nextpnr().version.split()[-1].strip(')')}.json"
-    )
+    return max((_placed(design, seed, route) for seed in seeds), key=lambda p: p.clock_mhz)
+
+
+def _placed(design: Design, seed: int, route: bool) -> Placement:
+    version = nextpnr().version.split()[-1].strip(")")
+    kind = "" if route else "-unrouted"
+    name = f"{key(design, 'ecp5')}-{version}-{RECIPE}-{seed}{kind}.json"
+    store = cache_folder() / name
     if not store.exists():
         ports = json.loads(netlist(design))["modules"][design.top]["ports"]
         pins = Design("pins", {**design.files, "pins.v": _pins(design, ports)})
-        mapped = netlist(pins)
-        with tempfile.TemporaryDirectory(dir=cache_folder(), prefix=".place-") as name:
-            work = Path(name)
-            (work / "pins.json").write_text(mapped, "utf-8")
-            options = ["--json", "pins.json", "--report", "report.json", "--freq", str(TARGET_MHZ)]
-            options += ["--timing-allow-fail", "--lpf-allow-unconstrained", "--quiet"]
-            run(nextpnr(), [*DEVICE, *options], work)
-            os.replace(work / "report.json", store)
-    return _placement(json.loads(store.read_text("utf-8")))
+        mapped = json.loads(netlist(pins))
+        absorb_registers(mapped["modules"][pins.top])
+        with tempfile.TemporaryDirectory(dir=cache_folder(), prefix=".place-") as folder:
+            work = Path(folder)
+            (work / "pins.json").write_text(json.dumps(mapped), "utf-8")
+            options = ["--json", "pins.json", "--report", "report.json", "--seed", str(seed)]
+            options += ["--freq", str(TARGET_MHZ), "--timing-allow-fail"]
+            options += ["--lpf-allow-unconstrained", "--quiet"]
+            run(nextpnr(), [*DEVICE, *options, *([] if route else ["--no-route"])], work)
+            report = json.loads((work / "report.json").read_text("utf-8"))
+            # the log says it after placement, and again after routing
+            log = (work / LOG).read_text("utf-8", errors="replace")
+            report["estimate_mhz"] = _first_clock(log)
+            write_bytes(store, json.dumps(report).encode())
+    report = json.loads(store.read_text("utf-8"))
+    clock, first, last = _longest(report)
+    return Placement(clock, first, last, report["estimate_mhz"], seed, route)
 
 
-def _placement(report: dict[str, object]) -> Placement:
-    clocks = report["fmax"]
-    assert isinstance(clocks, dict)
-    if not clocks:
+def _first_clock(log: str) -> float:
+    found = re.search(r"Max frequency for clock '[^']*': ([\d.]+) MHz", log)
+    if found is None:
         raise SynthesisError("the design has no registers, hence no clock")
-    paths = report["critical_paths"]
-    assert isinstance(paths, list)
+    return float(found[1])
+
+
+def _longest(report: dict[str, Any]) -> tuple[float, str, str]:
+    """The clock in MHz, and where its longest path begins and ends."""
     inner = next(
-        p for p in paths if p["from"].startswith("posedge") and p["to"].startswith("posedge")
+        path
+        for path in report["critical_paths"]
+        if path["from"].startswith("posedge") and path["to"].startswith("posedge")
     )
-    first, last = inner["path"][0]["from"]["cell"], inner["path"][-1]["to"]["cell"]
-    return Placement(min(c["achieved"] for c in clocks.values()), first, last)
+    clock = min(c["achieved"] for c in report["fmax"].values())
+    return clock, inner["path"][0]["from"]["cell"], inner["path"][-1]["to"]["cell"]
 
 
 def _pins(design: Design, ports: dict[str, dict[str, object]]) -> str:

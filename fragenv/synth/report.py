@@ -33,15 +33,24 @@ def measure(
     configuration: Configuration,
     family: str,
     with_shell: bool,
-    placed: bool,
+    seeds: Sequence[int],
+    route: bool,
     progress: Callable[[str], None],
 ) -> list[Row]:
     """The rows of a configuration: with its shell, or each fragment standing alone.
 
+    Args:
+        number, configuration: which, and what it is.
+        family: of FPGAs.
+        with_shell: the whole chip.
+        seeds: of the placements of which the best counts; none where nothing is placed.
+        route: False estimates the clock after placement.
+        progress: is told what is done next.
+
     Raises:
         SynthesisError: a tool is not there or refuses the design; no placement in this family.
     """
-    if placed and family != "ecp5":
+    if seeds and family != "ecp5":
         raise SynthesisError(f"placement is for family ecp5 alone, not {family}; leave --place out")
     designs = {"whole": whole(configuration.top)} if with_shell else fragments_of(configuration.top)
     areas = _predicted(configuration, family, with_shell) or [None] * len(designs)
@@ -50,9 +59,9 @@ def measure(
         progress(f"{name}: Yosys")
         found = synthesise(design, family)
         placement = None
-        if placed:
+        if seeds:
             progress(f"{name}: nextpnr")
-            placement = place(design)
+            placement = place(design, seeds, route)
         rows.append(Row(number, name, predicted, found, placement))
     return rows
 
@@ -82,15 +91,23 @@ def as_markdown(rows: Sequence[Row]) -> str:
     """Predicted / found, and by how much the prediction is off."""
     titles = [TITLES[name] for name in RESOURCES]
     clock = any(row.placement for row in rows)
-    head = ["configuration", "circuit", *titles] + (["MHz"] if clock else [])
+    head = ["configuration", "circuit", *titles]
+    head += ["MHz routed", "after placement", "seed"] if clock else []
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for row in rows:
         cells = [str(row.configuration), row.name]
         cells += [_cell(getattr(row.predicted, n, None), getattr(row.found, n)) for n in RESOURCES]
         if clock:
-            cells.append(f"{row.placement.clock_mhz:.1f}" if row.placement else "")
+            cells += _clock(row.placement)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _clock(placement: Placement | None) -> list[str]:
+    if placement is None:
+        return ["", "", ""]
+    routed = f"{placement.clock_mhz:.1f}" if placement.routed else "not routed"
+    return [routed, f"{placement.estimate_mhz:.1f}", str(placement.seed)]
 
 
 def _cell(predicted: int | None, found: int) -> str:

@@ -19,6 +19,8 @@ from fragenv.errors import FragenvError
 
 # Yosys of 2022 refuses members of packed structs in generate blocks; the extra's bound is tested.
 OLDEST_YOSYS = (0, 60)
+#: what a tool writes everything to that it says, in the folder of its run
+LOG = "log.txt"
 
 
 class SynthesisError(FragenvError):
@@ -68,7 +70,7 @@ def run(tool: Tool, arguments: Sequence[str], folder: Path) -> str:
         SynthesisError: the tool ends with an error; the message is its first one.
     """
     # an error message may be in the log file alone
-    log = folder / "log.txt"
+    log = folder / LOG
     result = subprocess.run(
         [tool.path, *arguments, "-l", log.name],
         cwd=folder,

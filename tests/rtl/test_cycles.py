@@ -32,7 +32,7 @@ ADD = 6
 def sum_latency(lanes_in: int) -> int:
     """Cycles from the issue of a pixel to the cycle in which its sum can be read."""
     levels = (lanes_in - 1).bit_length()
-    multiply = 3 if lanes_in <= 2 else 2 + -(-levels // 2)
+    multiply = 4 if lanes_in <= 2 else 3 + -(-levels // 2)
     return 4 + multiply + 7
 
 

@@ -17,15 +17,17 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_table__shows_how_far_a_prediction_is_off() -> None:
-    placement = Placement(91.26, "a", "b")
+    placement = Placement(91.26, "a", "b", 88.04, 3)
     rows = [
         Row(0, "whole", Resources(1100, 10, 7, 0), Resources(1000, 20, 7, 0), placement),
         Row(1, "whole", Resources(5, 5, 5, 5), Resources(5, 5, 5, 5)),
     ]
     text = as_markdown(rows)
-    assert "| configuration | circuit | LUT | FF | DSP | block RAM | MHz |" in text
-    assert "| 0 | whole | 1,100 / 1,000 (+10%) | 10 / 20 (-50%) | 7 | 0 | 91.3 |" in text
-    assert "| 1 | whole | 5 | 5 | 5 | 5 |  |" in text
+    assert "| LUT | FF | DSP | block RAM | MHz routed | after placement | seed |" in text
+    assert "| 0 | whole | 1,100 / 1,000 (+10%) | 10 / 20 (-50%) | 7 | 0 | 91.3 | 88.0 | 3 |" in text
+    assert "| 1 | whole | 5 | 5 | 5 | 5 |  |  |  |" in text
+    estimated = Row(0, "whole", None, rows[1].found, Placement(70.5, "a", "b", 70.5, 1, False))
+    assert "| not routed | 70.5 | 1 |" in as_markdown([estimated])
     assert as_json(rows)[0]["found"] == {"lut": 1000, "ff": 20, "dsp": 7, "sram": 0}
 
 

@@ -8,7 +8,7 @@ localparam int AccumulatorRead   = 2;     // fe_accumulator, fe_drain: from a re
 localparam int MacTreeLevels     = 2;     // fe_mac_array: levels of its adder trees between registers
 // verilator lint_on UNUSEDPARAM
 
-// fe_mac_array: from x_valid_i to sum_valid_o. Activations and products are registered, then the tree.
+// fe_mac_array: from x_valid_i to sum_valid_o. Activations are registered twice, products once, then the tree.
 function automatic int mac_latency(input int lanes_in);
-  mac_latency = lanes_in <= 2 ? 3 : 2 + ($clog2(lanes_in) + MacTreeLevels - 1) / MacTreeLevels;
+  mac_latency = lanes_in <= 2 ? 4 : 3 + ($clog2(lanes_in) + MacTreeLevels - 1) / MacTreeLevels;
 endfunction

@@ -7,6 +7,8 @@
 //              after this edge (swap_i may come with the first of them).
 // Depthwise  : where depthwise_i comes with x_valid_i, output o is activation o times the weight of
 //              input lane LanesIn - 1 alone.
+// Registers  : one between all inputs and the multipliers, which may lie far away, and one on either side
+//              of each multiplier, without reset, so that it may be the multiplier block's own.
 // Latency    : sum_valid_o and sum_o follow x_valid_i by Latency cycles.  Throughput: 1 per cycle.
 // Reset      : valid bits only, synchronous, active low.  Numbers: signed int8 in, int32 sums.
 // Does not   : stall.
@@ -30,23 +32,29 @@ module fe_mac_array #(
 );
   `include "fe_latencies.svh"
   localparam int Latency    = mac_latency(LanesIn);
-  localparam int TreeStages = Latency - 2;
+  localparam int Products   = 3;                   // cycles from x_valid_i to the products
+  localparam int TreeStages = Latency - Products;
   localparam int Fan        = 1 << MacTreeLevels;  // terms that meet in a register of a tree
 
+  logic                  w_valid_q, swap_q;
+  logic [8*LanesOut-1:0] w_q;
   logic [8*LanesOut-1:0] spare_q   [LanesIn];
   logic [8*LanesOut-1:0] current_q [LanesIn];
-  logic [8*LanesIn-1:0]  x_q;                      // of the last lane: see last_q
-  logic [8*LanesOut-1:0] last_q;                   // what each output's last lane multiplies
+  logic [8*LanesIn-1:0]  x_q, x_q2;                // of the last lane: see last_q
+  logic [8*LanesOut-1:0] last_q, last_q2;          // what each output's last lane multiplies
   logic [Latency-1:0]    valid_q;
 
   assign sum_valid_o = valid_q[Latency-1];
 
   always_ff @(posedge clk_i) begin
-    if (w_valid_i) begin
+    w_valid_q <= w_valid_i;
+    swap_q    <= swap_i;
+    w_q       <= w_i;
+    if (w_valid_q) begin
       for (int i = 0; i < LanesIn - 1; i++) spare_q[i] <= spare_q[i+1];
-      spare_q[LanesIn-1] <= w_i;
+      spare_q[LanesIn-1] <= w_q;
     end
-    if (swap_i) begin
+    if (swap_q) begin
       for (int i = 0; i < LanesIn; i++) current_q[i] <= spare_q[i];
     end
     if (x_valid_i) begin
@@ -55,6 +63,7 @@ module fe_mac_array #(
         last_q[8*o+:8] <= HasDepthwise && depthwise_i ? x_i[8*o+:8] : x_i[8*LanesIn-8+:8];
       end
     end
+    if (valid_q[0]) {x_q2, last_q2} <= {x_q, last_q};
   end
 
   always_ff @(posedge clk_i) begin
@@ -68,11 +77,11 @@ module fe_mac_array #(
     logic signed [31:0] node_q [first_node(TreeStages) + 1];
 
     always_ff @(posedge clk_i) begin
-      if (valid_q[0]) begin
+      if (valid_q[Products-2]) begin
         for (int i = 0; i < LanesIn - 1; i++) begin
-          node_q[i] <= 32'($signed(x_q[8*i+:8]) * $signed(current_q[i][8*o+:8]));
+          node_q[i] <= 32'($signed(x_q2[8*i+:8]) * $signed(current_q[i][8*o+:8]));
         end
-        node_q[LanesIn-1] <= 32'($signed(last_q[8*o+:8]) * $signed(current_q[LanesIn-1][8*o+:8]));
+        node_q[LanesIn-1] <= 32'($signed(last_q2[8*o+:8]) * $signed(current_q[LanesIn-1][8*o+:8]));
       end
     end
 
@@ -91,7 +100,7 @@ module fe_mac_array #(
         end
 
         always_ff @(posedge clk_i) begin
-          if (valid_q[s+1]) node_q[first_node(s+1)+n] <= 32'(total);
+          if (valid_q[s+Products-1]) node_q[first_node(s+1)+n] <= 32'(total);
         end
       end
     end
