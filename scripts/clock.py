@@ -100,9 +100,9 @@ def _report(rows: list[Row]) -> str:
     lines = [
         f"# Clock of {FRAGMENT.key} on an ECP5-85",
         "",
-        f"Made by `{command}` with {yosys().version.split(' (')[0]} and {nextpnr().version}, speed",
-        f"grade 6; wanted: {WANTED_MHZ} MHz. LUTs, flip-flops and so on: predicted / found by Yosys,",
-        "before nextpnr is given them.",
+        f"Made by `{command}` with {yosys().version.split(' (')[0]} and {nextpnr().version}, ",
+        f"speed grade 6; wanted: {WANTED_MHZ} MHz. LUTs, flip-flops and so on: predicted / found ",
+        "by Yosys, before nextpnr is given them.",
         "",
         as_markdown(rows),
     ]
