@@ -101,8 +101,7 @@ def _report(rows: list[Row]) -> str:
         f"# Clock of {FRAGMENT.key} on an ECP5-85",
         "",
         f"Made by `{command}` with {yosys().version.split(' (')[0]} and {nextpnr().version}, speed",
-        f"grade 6; wanted: {WANTED_MHZ} MHz. LUTs, flip-flops and so on: predicted / found by Yosys,",
-        "before nextpnr is given them.",
+        f"grade 6; wanted: {WANTED_MHZ} MHz. LUTs, flip-flops and so on: predicted / found.",
         "",
         as_markdown(rows),
     ]
