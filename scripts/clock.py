@@ -20,7 +20,7 @@ from fragenv.rtl.emit import emit_folder
 from fragenv.schedule.lower import lower
 from fragenv.schedule.problem import Problem
 from fragenv.serialize import write_bytes
-from fragenv.synth.configurations import configurations
+from fragenv.synth.configurations import Configuration, top_of
 from fragenv.synth.report import Row, as_markdown, measure
 from fragenv.synth.resources import Family
 from fragenv.synth.tools import nextpnr, yosys
@@ -40,47 +40,35 @@ CHIP = Chip(
     config_bytes_per_cycle=0.31,
     clock_mhz=80.0,
 )
-#: the one circuit, which runs all of LeNet
-FRAGMENT = Fragment(8, 8, (Stage.MAC, Stage.POOL))
+LANES = 8
 #: what the clock is to be
 WANTED_MHZ = 80
 
 
 def main(
-    emission: Annotated[
-        Path, typer.Argument(help="New folder for the emission; one that is there is used.")
-    ],
+    pool: Annotated[bool, typer.Option(help="--no-pool: multiply-accumulate alone.")] = True,
+    shell: Annotated[bool, typer.Option(help="--no-shell: the circuit standing alone.")] = True,
     seeds: Annotated[int, typer.Option(min=1, help="The best of nextpnr's seeds 1 to this.")] = 1,
     route: Annotated[
         bool, typer.Option(help="--no-route stops at the estimate after placement.")
     ] = True,
-    shell: Annotated[bool, typer.Option(help="--no-shell: the circuit standing alone.")] = True,
-    output: Annotated[
-        Path | None, typer.Option(help="File for the table, such as clock.md.")
+    emission: Annotated[
+        Path | None, typer.Option(help="New folder for LeNet, emitted for this chip and circuit.")
     ] = None,
+    output: Annotated[Path | None, typer.Option(help="File for the table.")] = None,
 ) -> None:
-    """Emit LeNet for one circuit of 8 x 8 lanes and a buffer of 32 KiB, and find its clock.
+    """Find the clock of one circuit of 8 x 8 lanes on a chip with a buffer of 32 KiB, which can run
+    all of LeNet.
 
-    The same as scripts/synth.py EMISSION --family ecp5 --place on that emission. Results are kept;
-    the first time takes Yosys and nextpnr five to twenty minutes. Exit status 2 where a tool is
-    missing or does not finish.
+    scripts/synth.py EMISSION --family ecp5 --place finds the same of its emission. Results are
+    kept; the first time takes Yosys and nextpnr five to twenty minutes of an idle core. Exit status
+    2 where a tool is missing or does not finish.
     """
     try:
-        if not emission.exists():
-            _emit(emission)
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-        with Progress(*columns, transient=True) as progress:
-            task = progress.add_task("", total=None)
-            rows = measure(
-                0,
-                configurations(emission)[0],
-                Family.ECP5,
-                shell,
-                range(1, seeds + 1),
-                route,
-                lambda text: progress.update(task, description=text),
-            )
-        text = _report(rows)
+        circuit = Fragment(LANES, LANES, (Stage.MAC, Stage.POOL) if pool else (Stage.MAC,))
+        if emission is not None:
+            _emit(circuit, emission)
+        text = _report(_measured(circuit, shell, range(1, seeds + 1), route), circuit)
         if output is not None:
             write_bytes(output, text.encode())
     except FragenvError as error:
@@ -89,20 +77,31 @@ def main(
     typer.echo(text)
 
 
-def _emit(folder: Path) -> None:
-    problem = Problem(zoo.graph("lenet"), CHIP, library=(FRAGMENT,))
+def _measured(circuit: Fragment, shell: bool, seeds: range, route: bool) -> list[Row]:
+    configuration = Configuration((0,), (circuit,), top_of(CHIP, (circuit,)))
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, transient=True) as progress:
+        task = progress.add_task("", total=None)
+
+        def say(text: str) -> None:
+            progress.update(task, description=text)
+
+        return measure(0, configuration, Family.ECP5, shell, seeds, route, say)
+
+
+def _emit(circuit: Fragment, folder: Path) -> None:
+    problem = Problem(zoo.graph("lenet"), CHIP, library=(circuit,))
     result = SCHEDULERS.get("greedy").solve(problem, Budget(1000), seed=0)
     emit_folder(problem, lower(problem, result.state), None, folder)
 
 
-def _report(rows: list[Row]) -> str:
+def _report(rows: list[Row], circuit: Fragment) -> str:
     command = shlex.join(["python", *sys.argv])
     lines = [
-        f"# Clock of {FRAGMENT.key} on an ECP5-85",
+        f"# Clock of {circuit.key} on an ECP5-85",
         "",
         f"Made by `{command}` with {yosys().version.split(' (')[0]} and {nextpnr().version}, ",
-        f"speed grade 6; wanted: {WANTED_MHZ} MHz. LUTs, flip-flops and so on: predicted / found ",
-        "by Yosys, before nextpnr is given them.",
+        f"speed grade 6; wanted: {WANTED_MHZ} MHz. LUTs and so on: predicted / found.",
         "",
         as_markdown(rows),
     ]

@@ -58,8 +58,6 @@ module fe_fragment #(
   output logic [15:0]           write_bytes_o,
   output logic [8*LanesOut-1:0] write_data_o
 );
-  localparam logic [15:0] Mac = 16'd0, Depthwise = 16'd4;
-
   logic [RunBits-1:0]          run;
   logic [SourceBits*Parts-1:0] sources;
   logic [ResidualBits-1:0]     residual;
@@ -71,7 +69,8 @@ module fe_fragment #(
 
   assign run      = record_i[RunBits-1:0];
   assign sources  = record_i[RunBits+:SourceBits*Parts];
-  assign is_array = HasArray && (run[15:0] == Mac || run[15:0] == Depthwise);
+  // of the operations 0 to 4, multiply-accumulate is 0 and depthwise 4: two bits tell, since much hangs on them
+  assign is_array = HasArray && run[1:0] == 2'd0;
   assign done_o   = a_done || p_done;
 
   if (HasResidual) begin : gen_residual
@@ -83,7 +82,7 @@ module fe_fragment #(
   // nothing is read or put out in the cycle of start_i: from then on the stage in turn is in registers
   always_ff @(posedge clk_i) begin
     is_array_q     <= is_array;
-    x_read_bytes_o <= is_array && run[15:0] == Mac ? 16'(LanesIn) : 16'(LanesOut);
+    x_read_bytes_o <= is_array && !run[2] ? 16'(LanesIn) : 16'(LanesOut);
   end
 
   assign x_read_valid_o   = is_array_q ? a_read : p_read;
