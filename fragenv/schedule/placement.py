@@ -125,7 +125,7 @@ def _with_room(units: Sequence[Timeline], more: int) -> tuple[Ints, Ints, Ints]:
 
 
 @njit(cache=True)
-def _place_steps(  # type: ignore[no-untyped-def]  # noqa: C901
+def _place_steps(  # type: ignore[no-untyped-def]
     table,
     run_waits,
     input_waits,
@@ -141,15 +141,64 @@ def _place_steps(  # type: ignore[no-untyped-def]  # noqa: C901
     outputs,
     holds,
 ):
-    """Place all steps on the intervals of the DMA and the circuits (changed in place); no RUN of a
-    circuit starts before its ``begin``. Returns (times (steps, 4), frames (outputs, batch),
-    (intervals of the DMA, end of the last RUN, end of all))."""
+    """``place_steps`` with results in memory of their own. Returns (times, frames, (intervals of
+    the DMA, end of the last RUN, end of all))."""
     steps = table.shape[0]
-    sources, batch = source_ready.shape
     times = np.full((steps, 4), -1, dtype=np.int64)
     run_ends = np.zeros(steps, dtype=np.int64)
     store_ends = np.zeros(steps, dtype=np.int64)
-    frames = np.zeros((outputs, batch), dtype=np.int64)
+    frames = np.zeros((outputs, source_ready.shape[1]), dtype=np.int64)
+    counts = place_steps(
+        table,
+        run_waits,
+        input_waits,
+        source_ready,
+        starts,
+        ends,
+        count,
+        run_starts,
+        run_stops,
+        run_counts,
+        begin,
+        room_at,
+        holds,
+        times,
+        run_ends,
+        store_ends,
+        frames,
+    )
+    return times, frames, counts
+
+
+@njit(cache=True)
+def place_steps(  # type: ignore[no-untyped-def]  # noqa: C901
+    table,
+    run_waits,
+    input_waits,
+    source_ready,
+    starts,
+    ends,
+    count,
+    run_starts,
+    run_stops,
+    run_counts,
+    begin,
+    room_at,
+    holds,
+    times,
+    run_ends,
+    store_ends,
+    frames,
+):
+    """Place all steps on the intervals of the DMA and the circuits (changed in place); no RUN of a
+    circuit starts before its ``begin``.
+
+    Written as well: ``times`` (steps, 4) where there is a command, ``run_ends`` and ``store_ends``
+    per step, and ``frames`` (outputs, batch), which holds zeros before. Returns (intervals of the
+    DMA, end of the last RUN, end of all).
+    """
+    steps = table.shape[0]
+    sources = source_ready.shape[0]
     run_end, end = 0, 0
     for index in range(steps):
         step = table[index]
@@ -199,4 +248,4 @@ def _place_steps(  # type: ignore[no-untyped-def]  # noqa: C901
         if output >= 0:
             for frame in range(first, last):
                 frames[output, frame] = max(frames[output, frame], done)
-    return times, frames, (count, run_end, end)
+    return count, run_end, end
