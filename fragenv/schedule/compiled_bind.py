@@ -30,13 +30,12 @@ from fragenv.schedule.timeline import insert
 
 
 @njit(cache=True)
-def _last(memory, row):  # type: ignore[no-untyped-def]
+def _last(ends, counts, row):  # type: ignore[no-untyped-def]
     """When a unit is free for good."""
-    count = memory.counts[row]
-    return memory.ends[row, count - 1] if count else 0
+    return ends[row, counts[row] - 1] if counts[row] else 0
 
 
-@njit(cache=True)
+@njit(inline="always")
 def _fits(tables, memory, fragment):  # type: ignore[no-untyped-def]
     """Whether a fragment fits beside those that are bound."""
     for i in range(RESOURCES):
@@ -45,7 +44,7 @@ def _fits(tables, memory, fragment):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True)
+@njit(inline="always")
 def bind(tables, memory, fragment):  # type: ignore[no-untyped-def]
     """The slot of the fragment or one that subsumes it; bound now where there is none."""
     parts = memory.begin.shape[0]
@@ -55,12 +54,12 @@ def bind(tables, memory, fragment):  # type: ignore[no-untyped-def]
         if bound >= 0 and tables.able[fragment, bound]:
             last = 0
             for part in range(tables.fragments[bound, PARTS]):
-                last = max(last, _last(memory, CIRCUITS + slot * parts + part))
+                last = max(last, _last(memory.ends, memory.counts, CIRCUITS + slot * parts + part))
             if best < 0 or last < best_last:
                 best, best_last = slot, last
     if best >= 0:
         return best
-    free = _free_slot(memory)
+    free = _free_slot(memory.slots)
     while free < 0 or not _fits(tables, memory, fragment):
         oldest = -1
         for slot in range(MAX_SLOTS):
@@ -69,7 +68,7 @@ def bind(tables, memory, fragment):  # type: ignore[no-untyped-def]
             ):
                 oldest = slot
         evict(tables, memory, oldest)
-        free = _free_slot(memory)
+        free = _free_slot(memory.slots)
     now, row = memory.now, tables.fragments[fragment]
     untouched = True
     for i in range(RESOURCES):
@@ -88,15 +87,15 @@ def bind(tables, memory, fragment):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _free_slot(memory):  # type: ignore[no-untyped-def]
+def _free_slot(slots):  # type: ignore[no-untyped-def]
     """The first free slot, -1 for none."""
     for slot in range(MAX_SLOTS):
-        if memory.slots[slot, BOUND] < 0:
+        if slots[slot, BOUND] < 0:
             return slot
     return -1
 
 
-@njit(cache=True)
+@njit(inline="always")
 def _occupy(tables, memory, fragment, slot):  # type: ignore[no-untyped-def]
     """A fragment's circuits take their area and a slot."""
     parts = memory.begin.shape[0]
@@ -108,7 +107,7 @@ def _occupy(tables, memory, fragment, slot):  # type: ignore[no-untyped-def]
     memory.slots[slot, LAST_USE] = memory.now[DECISIONS]
 
 
-@njit(cache=True)
+@njit(inline="always")
 def evict(tables, memory, slot):  # type: ignore[no-untyped-def]
     """Give the area of a bound fragment back, circuit by circuit."""
     now, fragment, parts = memory.now, memory.slots[slot, BOUND], memory.begin.shape[0]
@@ -117,7 +116,10 @@ def evict(tables, memory, slot):  # type: ignore[no-untyped-def]
         now[HELD + i] -= tables.fragments[fragment, i]
     releases = memory.area_releases
     for part in range(tables.fragments[fragment, PARTS]):
-        time = max(_last(memory, CIRCUITS + slot * parts + part), memory.bound_at[slot, part])
+        time = max(
+            _last(memory.ends, memory.counts, CIRCUITS + slot * parts + part),
+            memory.bound_at[slot, part],
+        )
         i = now[AREA_RELEASES]
         while i > 0 and releases[i - 1, AREA_FREE_AT] > time:
             releases[i] = releases[i - 1]
@@ -127,7 +129,7 @@ def evict(tables, memory, slot):  # type: ignore[no-untyped-def]
         now[AREA_RELEASES] += 1
 
 
-@njit(cache=True)
+@njit(inline="always")
 def _configure(tables, memory, fragment, slot):  # type: ignore[no-untyped-def]
     """Swap a fragment in through the configuration port, circuit by circuit, as soon as its area
     is free."""
@@ -187,6 +189,6 @@ def swap_back(tables, memory):  # type: ignore[no-untyped-def]
                 first[i] = first[i + 1]
             count -= 1
     for i in range(count):
-        slot = _free_slot(memory)
+        slot = _free_slot(memory.slots)
         _configure(tables, memory, first[i], slot)
         _occupy(tables, memory, first[i], slot)

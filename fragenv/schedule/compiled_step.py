@@ -92,7 +92,7 @@ def reset(tables, memory):  # type: ignore[no-untyped-def]
     memory.counts[:] = 0
 
 
-@njit(cache=True)
+@njit(inline="always")
 def is_available(tables, memory, need):  # type: ignore[no-untyped-def]
     """Whether choices with this row of ``needs`` may run at a node that has not run."""
     row = tables.needs[need]
@@ -105,7 +105,7 @@ def is_available(tables, memory, need):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True)
+@njit(inline="always")
 def step(tables, book, memory, action):  # type: ignore[no-untyped-def]
     """Apply an action; how it ended."""
     now, stride = memory.now, tables.limits[STRIDE]
@@ -134,7 +134,7 @@ def step(tables, book, memory, action):  # type: ignore[no-untyped-def]
     return _run(tables, book, memory, number)
 
 
-@njit(cache=True)
+@njit(inline="always")
 def _run(tables, book, memory, number):  # type: ignore[no-untyped-def]
     """Run a choice. Nothing but spills happens before all that it takes is there."""
     now, choice = memory.now, tables.choices[number]
@@ -150,7 +150,7 @@ def _run(tables, book, memory, number):  # type: ignore[no-untyped-def]
     plan, run_end, end = place_best(tables, book, memory, choice, plan, slot)
     memory.slots[slot, LAST_USE] = now[DECISIONS]
     row = book.plans[plan]
-    release(memory, end, row[SRAM_BYTES])
+    release(memory.releases, now, end, row[SRAM_BYTES])
     now[READ] += row[READ_BYTES]
     now[WEIGHTS] += row[WEIGHT_BYTES]
     now[WRITTEN] += row[WRITE_BYTES]
@@ -159,7 +159,8 @@ def _run(tables, book, memory, number):  # type: ignore[no-untyped-def]
     for i in range(choice[OUTPUTS_END] - choice[OUTPUTS]):
         tensor = tables.lists[choice[OUTPUTS] + i]
         memory.location[tensor] = choice[LOCATION]
-        memory.ready[tensor] = memory.frames[i]
+        for frame in range(memory.ready.shape[1]):
+            memory.ready[tensor, frame] = memory.frames[i, frame]
     now[KEPT] += choice[KEPT_BYTES]
     if now[TASKS_LEFT] == 0:
         swap_back(tables, memory)
@@ -167,7 +168,7 @@ def _run(tables, book, memory, number):  # type: ignore[no-untyped-def]
     return DONE
 
 
-@njit(cache=True)
+@njit(inline="always")
 def _find_plan(tables, book, memory, number, on_chip, room):  # type: ignore[no-untyped-def]
     """(DONE or NO_PLAN, row of the plan, -1 where none fits)."""
     entry = book.first[tables.choices[number, PLANS]]
@@ -182,7 +183,7 @@ def _find_plan(tables, book, memory, number, on_chip, room):  # type: ignore[no-
     return NO_PLAN, -1
 
 
-@njit(cache=True)
+@njit(inline="always")
 def _make_room(tables, book, memory, number):  # type: ignore[no-untyped-def]
     """Spill kept tensors until some plan fits. Returns (how it ended, row of the plan)."""
     choice = tables.choices[number]
@@ -201,7 +202,7 @@ def _make_room(tables, book, memory, number):  # type: ignore[no-untyped-def]
             return NO_MEMORY, -1
 
 
-@njit(cache=True)
+@njit(inline="always")
 def _victim(tables, memory, first, end):  # type: ignore[no-untyped-def]
     """The kept tensor to spill: least recently made first, what the task reads itself last."""
     victim, victim_own, victim_ready = -1, False, 0
@@ -216,7 +217,7 @@ def _victim(tables, memory, first, end):  # type: ignore[no-untyped-def]
     return victim
 
 
-@njit(cache=True)
+@njit(inline="always")
 def _spill(tables, memory, tensor):  # type: ignore[no-untyped-def]
     """Send a kept tensor to DRAM; False where the DMA's timeline has no room for it."""
     now, count = memory.now, memory.counts[DMA]
@@ -230,20 +231,20 @@ def _spill(tables, memory, tensor):  # type: ignore[no-untyped-def]
     memory.location[tensor] = DRAM
     memory.ready[tensor] = end
     now[KEPT] -= size
-    release(memory, max(end, memory.last_read[tensor]), size)
+    release(memory.releases, now, max(end, memory.last_read[tensor]), size)
     now[WRITTEN] += size
     now[LATENCY] = max(now[LATENCY], end)
     return True
 
 
-@njit(cache=True)
+@njit(inline="always")
 def _finish_operators(tables, memory, choice, run_end):  # type: ignore[no-untyped-def]
     """Mark the operators as done, and give back kept tensors that nobody reads any more."""
-    lists = tables.lists
+    lists, now = tables.lists, memory.now
     for i in range(choice[OPERATORS], choice[OPERATORS_END]):
         node = lists[i]
         memory.done[node] = 1
-        memory.now[TASKS_LEFT] -= 1
+        now[TASKS_LEFT] -= 1
         for j in range(tables.nodes[node, READS], tables.nodes[node, READS_END]):
             memory.unread[lists[j]] -= 1
     for i in range(choice[SOURCES], choice[SOURCES_END]):
@@ -252,6 +253,6 @@ def _finish_operators(tables, memory, choice, run_end):  # type: ignore[no-untyp
             memory.last_read[tensor] = max(memory.last_read[tensor], run_end)
             if memory.unread[tensor] == 0:
                 size = tables.tensors[tensor, BYTES]
-                memory.now[KEPT] -= size
-                release(memory, memory.last_read[tensor], size)
+                now[KEPT] -= size
+                release(memory.releases, now, memory.last_read[tensor], size)
                 memory.location[tensor] = NOWHERE
