@@ -9,7 +9,7 @@ from numba import njit
 Ints = npt.NDArray[np.int64]
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def insert(starts, ends, count, ready, duration):  # type: ignore[no-untyped-def]
     """Take the earliest gap of ``duration`` cycles from ``ready`` on among ``count`` sorted busy
     intervals; touching intervals are merged. Returns (start, new count)."""
