@@ -82,6 +82,6 @@ def test_outcomes__an_illegal_action_is_refused(seed: int) -> None:
 
 
 def test_evaluator__refuses_throughput() -> None:
-    problem = Problem(basic_block(), "cgra512", 2, objective="throughput")
+    problem = Problem(basic_block(False), "cgra512", 2, objective="throughput")
     with pytest.raises(FragenvError, match="'latency' alone, not 'throughput'"):
         Evaluator(problem)
