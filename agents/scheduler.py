@@ -70,6 +70,10 @@ class Meter:
         self.calls += 1
         return self.problem.apply(state, action)
 
+    def count(self, calls: int) -> None:
+        """Count decisions that were evaluated without ``apply``, at most ``left``."""
+        self.calls += calls
+
     def finish(self, path: Partial) -> Partial:
         """Complete a schedule with the first legal RUN each time, beyond the budget if need be."""
         stride = self.problem.num_choices + 1

@@ -29,7 +29,10 @@ MAX_LINES = 400
 SINGLE_USE = {
     "numba": {
         f"fragenv/schedule/{name}.py"
-        for name in ("timeline", "placement", "cycle_ratio", "pauses", "rooms", "bounds_plan")
+        for name in (
+            *("timeline", "placement", "cycle_ratio", "pauses", "rooms", "bounds_plan"),
+            *("compiled", "compiled_bind", "compiled_place", "compiled_step"),
+        )
     }
 }
 

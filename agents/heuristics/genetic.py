@@ -8,11 +8,20 @@ mutants and biased crossover are those of Goncalves and Resende's BRKGA (J. Heur
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from agents.heuristics.sets import first_schedules
 from agents.scheduler import Budget, BudgetSpentError, Meter, Partial, Result
+from fragenv.schedule.objective import Objective
 from fragenv.schedule.problem import MAX_SLOTS, Problem
+
+if TYPE_CHECKING:
+    from fragenv.schedule.compiled import Evaluator
+    from fragenv.schedule.state import State
 
 #: set by hand, with LeNet, AlexNet and SqueezeNet in sight; ``scripts/tune.py genetic``
 #: ranks other values
@@ -21,6 +30,9 @@ POPULATION, ELITE, MUTANTS, BIAS = 24, 0.25, 0.15, 0.8
 GENE_MUTATION = 0.02
 #: share of the calls for the first schedules that the population is built around
 START_SHARE = 0.25
+#: calls from which on schedules are evaluated by compiled code, which takes a machine about half a
+#: minute to compile when it is used there first
+COMPILED_FROM = 10_000
 
 Genes = list[float]
 
@@ -38,39 +50,60 @@ class GeneticSettings:
 
 
 class GeneticScheduler:
-    """Random keys, from covers and narrow beams within the promising sets of fragments."""
+    """Random keys, from covers and narrow beams within the promising sets of fragments.
+
+    ``compiled_from``: see ``COMPILED_FROM``; the answer is the same either way.
+    """
 
     name = "genetic"
 
-    def __init__(self, settings: GeneticSettings | None = None) -> None:
+    def __init__(
+        self, settings: GeneticSettings | None = None, compiled_from: int = COMPILED_FROM
+    ) -> None:
         self.settings = settings or GeneticSettings()
+        self.compiled_from = compiled_from
 
     def solve(self, problem: Problem, budget: Budget, seed: int) -> Result:
         meter = Meter(problem, budget)
         starts = first_schedules(meter, int(budget.apply_calls * START_SHARE))
         if not starts:
             return Result.of(self.name, meter.finish(Partial(problem.initial())), meter)
-        best = _evolve(meter, starts, self.settings, random.Random(seed))
+        evaluator = self._evaluator(problem, budget)
+        best = _evolve(meter, starts, self.settings, random.Random(seed), evaluator)
         return Result.of(self.name, best, meter)
+
+    def _evaluator(self, problem: Problem, budget: Budget) -> Evaluator | None:
+        """None where the plain transition is used: seconds are not for compiling."""
+        long = budget.apply_calls >= self.compiled_from and budget.seconds is None
+        if not long or problem.objective is not Objective.LATENCY:
+            return None
+        from fragenv.schedule.compiled import Evaluator
+
+        return Evaluator(problem)
 
 
 def _evolve(
-    meter: Meter, starts: list[Partial], settings: GeneticSettings, rng: random.Random
+    meter: Meter,
+    starts: list[Partial],
+    settings: GeneticSettings,
+    rng: random.Random,
+    evaluator: Evaluator | None,
 ) -> Partial:
+    """The best schedule until the meter is spent."""
     problem = meter.problem
     size = settings.population
     length = 2 * len(problem.operators)
-    best = min(starts, key=lambda path: problem.cost(path.state))
+    start = min(starts, key=lambda path: problem.cost(path.state))
+    least, best = problem.cost(start.state), None
     people = [(problem.cost(p.state), encoded(problem, p)) for p in starts[: size // 2]]
     elite, mutants = max(1, int(size * settings.elite)), int(size * settings.mutants)
     fresh = [[rng.random() for _ in range(length)] for _ in range(size - len(people))]
     try:
         while True:
-            for genes in fresh:
-                path = decoded(meter, genes)
-                people.append((problem.cost(path.state), genes))
-                if people[-1][0] < problem.cost(best.state):
-                    best = path
+            for cost, genes in zip(_costs(meter, evaluator, fresh), fresh, strict=True):
+                people.append((cost, genes))
+                if cost < least:
+                    least, best = cost, genes
             people.sort(key=lambda one: one[0])
             del people[size:]
             fresh = [[rng.random() for _ in range(length)] for _ in range(mutants)]
@@ -79,7 +112,26 @@ def _evolve(
                 fresh.append(_child(better, other, settings, rng))
             del people[elite:]
     except BudgetSpentError:
-        return best
+        # its calls were counted when it was found
+        return start if best is None else decoded(problem, best, problem.apply)
+
+
+def _costs(meter: Meter, evaluator: Evaluator | None, people: list[Genes]) -> Iterator[float]:
+    """What the schedules of genes cost, as long as calls are left.
+
+    Raises:
+        BudgetSpentError: no call is left for the next one.
+    """
+    problem = meter.problem
+    if evaluator is None:
+        for genes in people:
+            yield problem.cost(decoded(problem, genes, meter.apply).state)
+        return
+    found = evaluator.decoded(np.array(people), meter.left)
+    meter.count(found.calls)
+    yield from map(evaluator.cost, found.outcomes)
+    if len(found.outcomes) < len(people):
+        raise BudgetSpentError
 
 
 def _child(better: Genes, other: Genes, settings: GeneticSettings, rng: random.Random) -> Genes:
@@ -99,9 +151,8 @@ def encoded(problem: Problem, path: Partial) -> Genes:
     return priorities + choices
 
 
-def decoded(meter: Meter, genes: Genes) -> Partial:
-    """The schedule of a vector of genes."""
-    problem = meter.problem
+def decoded(problem: Problem, genes: Genes, apply: Callable[[State, int], State]) -> Partial:
+    """The schedule of a vector of genes, by ``apply``."""
     count, stride = len(problem.operators), problem.num_choices + 1
     path = Partial(problem.initial())
     while not path.state.finished:
@@ -115,5 +166,5 @@ def decoded(meter: Meter, genes: Genes) -> Partial:
         # where fused operators have run, some choices are gone: the nearest that is left
         index = min(legal[node], key=lambda i: (abs(i - wanted), i))
         action = MAX_SLOTS + node * stride + index
-        path = path.then(action, meter.apply(path.state, action))
+        path = path.then(action, apply(path.state, action))
     return path

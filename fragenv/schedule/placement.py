@@ -125,7 +125,7 @@ def _with_room(units: Sequence[Timeline], more: int) -> tuple[Ints, Ints, Ints]:
 
 
 @njit(cache=True)
-def _place_steps(  # type: ignore[no-untyped-def]  # noqa: C901
+def _place_steps(  # type: ignore[no-untyped-def]
     table,
     run_waits,
     input_waits,
@@ -141,62 +141,121 @@ def _place_steps(  # type: ignore[no-untyped-def]  # noqa: C901
     outputs,
     holds,
 ):
-    """Place all steps on the intervals of the DMA and the circuits (changed in place); no RUN of a
-    circuit starts before its ``begin``. Returns (times (steps, 4), frames (outputs, batch),
-    (intervals of the DMA, end of the last RUN, end of all))."""
+    """``place_steps`` with results in memory of their own. Returns (times, frames, (intervals of
+    the DMA, end of the last RUN, end of all))."""
     steps = table.shape[0]
-    sources, batch = source_ready.shape
     times = np.full((steps, 4), -1, dtype=np.int64)
     run_ends = np.zeros(steps, dtype=np.int64)
     store_ends = np.zeros(steps, dtype=np.int64)
-    frames = np.zeros((outputs, batch), dtype=np.int64)
+    frames = np.zeros((outputs, source_ready.shape[1]), dtype=np.int64)
+    counts = place_steps(
+        table,
+        run_waits,
+        input_waits,
+        source_ready,
+        starts,
+        ends,
+        count,
+        run_starts,
+        run_stops,
+        run_counts,
+        begin,
+        room_at,
+        holds,
+        times,
+        run_ends,
+        store_ends,
+        frames,
+    )
+    return times, frames, counts
+
+
+@njit(cache=True)
+def place_steps(  # type: ignore[no-untyped-def]  # noqa: C901
+    table,
+    run_waits,
+    input_waits,
+    source_ready,
+    starts,
+    ends,
+    count,
+    run_starts,
+    run_stops,
+    run_counts,
+    begin,
+    room_at,
+    holds,
+    times,
+    run_ends,
+    store_ends,
+    frames,
+):
+    """Place all steps on the intervals of the DMA and the circuits (changed in place); no RUN of a
+    circuit starts before its ``begin``.
+
+    Written as well: ``times`` (steps, 4) where there is a command, ``run_ends`` and ``store_ends``
+    per step, and ``frames`` (outputs, batch), which holds zeros before. Returns (intervals of the
+    DMA, end of the last RUN, end of all).
+    """
+    steps = table.shape[0]
+    sources = source_ready.shape[0]
     run_end, end = 0, 0
+    lane, lane_starts, lane_stops = 0, run_starts[0], run_stops[0]
     for index in range(steps):
-        step = table[index]
-        first, last = step[FIRST_FRAME], step[LAST_FRAME]
-        unit, output = step[UNIT], step[OUTPUT]
+        # column by column: a view of a row or of a circuit's timeline costs as much as an insertion
+        first, last = table[index, FIRST_FRAME], table[index, LAST_FRAME]
+        unit, run_cycles = table[index, UNIT], table[index, RUN_CYCLES]
+        if unit != lane:
+            lane, lane_starts, lane_stops = unit, run_starts[unit], run_stops[unit]
         run_start = begin[unit]
         for i in range(run_waits.shape[1]):
             if run_waits[index, i] >= 0:
                 run_start = max(run_start, run_ends[run_waits[index, i]])
-        if step[WEIGHT_CYCLES] > 0:
-            ready = run_ends[step[WEIGHT_WAIT]] if step[WEIGHT_WAIT] >= 0 else room_at
-            start, count = insert(starts, ends, count, ready, step[WEIGHT_CYCLES])
+        cycles = table[index, WEIGHT_CYCLES]
+        if cycles > 0:
+            wait = table[index, WEIGHT_WAIT]
+            ready = run_ends[wait] if wait >= 0 else room_at
+            start, count = insert(starts, ends, count, ready, cycles)
             times[index, 0] = start
-            run_start = max(run_start, start + step[WEIGHT_CYCLES])
-        if step[INPUT_CYCLES] > 0:
-            ready = run_ends[step[INPUT_WAIT]] if step[INPUT_WAIT] >= 0 else room_at
+            run_start = max(run_start, start + cycles)
+        cycles = table[index, INPUT_CYCLES]
+        if cycles > 0:
+            wait = table[index, INPUT_WAIT]
+            ready = run_ends[wait] if wait >= 0 else room_at
             for i in range(input_waits.shape[1]):
                 if input_waits[index, i] >= 0:
                     ready = max(ready, run_ends[input_waits[index, i]])
             for source in range(sources):
-                if step[INPUT_SOURCES] >> source & 1:
+                if table[index, INPUT_SOURCES] >> source & 1:
                     for frame in range(first, last):
                         ready = max(ready, source_ready[source, frame])
-            start, count = insert(starts, ends, count, ready, step[INPUT_CYCLES])
+            start, count = insert(starts, ends, count, ready, cycles)
             times[index, 1] = start
-            run_start = max(run_start, start + step[INPUT_CYCLES])
+            run_start = max(run_start, start + cycles)
         for source in range(sources):
-            if step[CHIP_SOURCES] >> source & 1:
+            if table[index, CHIP_SOURCES] >> source & 1:
                 for frame in range(first, last):
                     run_start = max(run_start, source_ready[source, frame])
-        if step[STORE_WAIT] >= 0:
-            run_start = max(run_start, store_ends[step[STORE_WAIT]])
+        wait = table[index, STORE_WAIT]
+        if wait >= 0:
+            run_start = max(run_start, store_ends[wait])
         if not holds:
             run_start, run_counts[unit] = insert(
-                run_starts[unit], run_stops[unit], run_counts[unit], run_start, step[RUN_CYCLES]
+                lane_starts, lane_stops, run_counts[unit], run_start, run_cycles
             )
         times[index, 2] = run_start
-        done = run_start + step[RUN_CYCLES]
+        done = run_start + run_cycles
         run_ends[index] = done
         run_end = max(run_end, done)
-        if step[STORE_CYCLES] > 0:
-            start, count = insert(starts, ends, count, done, step[STORE_CYCLES])
+        cycles = table[index, STORE_CYCLES]
+        if cycles > 0:
+            start, count = insert(starts, ends, count, done, cycles)
             times[index, 3] = start
-            done = start + step[STORE_CYCLES]
+            done = start + cycles
         store_ends[index] = done
         end = max(end, done)
+        output = table[index, OUTPUT]
         if output >= 0:
             for frame in range(first, last):
                 frames[output, frame] = max(frames[output, frame], done)
-    return times, frames, (count, run_end, end)
+    return count, run_end, end

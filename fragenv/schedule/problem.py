@@ -321,9 +321,11 @@ class Problem:
     def cost(self, state: State) -> float:
         """The default cost: the objective's cycles and traffic, each over its lower bound, added.
         It never decreases from a state to the next."""
-        return (
-            self.cycles(state) / self.bound_cycles + state.traffic_bytes / self.bound.traffic_bytes
-        )
+        return self.cost_of(self.cycles(state), state.traffic_bytes)
+
+    def cost_of(self, cycles: int, traffic_bytes: int) -> float:
+        """``cost`` of any state with these cycles of the objective and this traffic."""
+        return cycles / self.bound_cycles + traffic_bytes / self.bound.traffic_bytes
 
     def cycles(self, state: State) -> int:
         """The cycles that the objective counts, see ``objective_cycles``."""

@@ -9,7 +9,7 @@ from numba import njit
 Ints = npt.NDArray[np.int64]
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def insert(starts, ends, count, ready, duration):  # type: ignore[no-untyped-def]
     """Take the earliest gap of ``duration`` cycles from ``ready`` on among ``count`` sorted busy
     intervals; touching intervals are merged. Returns (start, new count)."""
@@ -17,7 +17,14 @@ def insert(starts, ends, count, ready, duration):  # type: ignore[no-untyped-def
         starts[count] = ready
         ends[count] = ready + duration
         return ready, count + 1
-    low, high = 0, count  # the first interval that ends after ``ready``
+    # the first interval that ends after ``ready``, in growing leaps from the end: it is near there
+    high, leap = count, 1
+    low = count - 1
+    while low >= 0 and ends[low] > ready:
+        high = low
+        low -= leap
+        leap *= 2
+    low = max(0, low + 1)
     while low < high:
         middle = (low + high) // 2
         if ends[middle] > ready:
