@@ -107,7 +107,7 @@ def trained_accuracy(graph: nx.Graph, width: int, seed: int, epochs: int = _EPOC
         )
         plan = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs)
         for _ in range(epochs):
-            for rows in torch.randperm(len(x)).split(_BATCH):
+            for rows in torch.split(torch.randperm(len(x)), _BATCH):
                 optimiser.zero_grad()
                 torch.autograd.backward(F.cross_entropy(model(x[rows]), labels[rows]))
                 optimiser.step()
