@@ -121,7 +121,7 @@ class Gvae(nn.Module):
         live, edges = batch.live(), batch.edges.float()
         kinds = F.one_hot(batch.types, len(self.config.operators) + 3)
         effect = live.float()
-        # a chip's memory overflows by what waits, which no message along the edges tells
+        # latency depends on how much runs side by side, which no message along the edges tells
         waiting = batch.waiting() / self.config.nodes
         told = torch.stack([effect, waiting, torch.zeros_like(effect)], 2)
         forth = torch.cat([kinds, told], 2)

@@ -31,7 +31,7 @@ TRAINING = TrainingConfig(steps=5000, learning_rate=4e-3, clip=5.0)
 #: part of the cells whose labels are used, and which
 LABELLED_SHARE, LABELLED_SEED = 0.1, 0
 #: the predictor's errors count by their size (smoothed below the first) and by the second's times
-#: their square: latencies jump where a memory overflows, and a jump is not to be passed over
+#: their square: latencies jump between cells that are alike, and a jump is not to be passed over
 _SMALL_ERROR, _SQUARE = 0.02, 20.0
 #: changes of a known graph for its neighbours in the extended space
 MUTATIONS = 4

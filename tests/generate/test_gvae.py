@@ -224,10 +224,9 @@ def test_committed__predicts_and_reconstructs() -> None:
     assert found.reconstructed == 1
     assert {"naswot", "log_synflow", "parameters", "macs"} <= set(found.others)
     for name, error in found.others.items():
-        # latencies are reached within a little more than what the paper has for scores
-        timed = name.startswith(LATENCY)
-        assert error.mean_of_largest <= (0.015 if timed else 0.0091), name
-        assert error.most_of_largest <= (0.15 if timed else 0.0965), name
+        assert error.mean_of_largest <= 0.0091, name
+        # a latency jumps between cells that are alike: single cells are further off
+        assert error.most_of_largest <= (0.15 if name.startswith(LATENCY) else 0.0965), name
         assert error.mean_of_range <= 0.025, name
         assert error.rank_correlation >= 0.95, name
 
