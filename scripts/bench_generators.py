@@ -197,12 +197,18 @@ def molgan_page() -> Page:
         plain = found if plain is None else plain
         lift = float((found.mean() - plain.mean()) / plain.std())
         lines.append(row([text, *shares(result), *_statistics(found), f"{lift:.2f}"]))
-        if result.valid < LEAST_VALID:
-            missed.append(f"{text}: valid {result.valid:.1%}")
+        if name == "naswot" and result.valid < LEAST_VALID:
+            missed.append(f"valid {result.valid:.1%}")
         if name == "naswot" and lift < 1:
             missed.append(f"lift {lift:.2f}")
-    text = f"Limits: {LEAST_VALID:.0%} valid, a lift of 1 standard deviation."
-    return Page((*lines, "", text), tuple(missed))
+    text = (
+        "MolGAN has a reward network: the second row, which goes on from the first, is the system.",
+        "The reward of what is no architecture is 0, so that validity is learnt from it too. The",
+        "first row, the critic alone, is shown for comparison and has no limit.",
+        "",
+        f"Limits, towards NASWOT: {LEAST_VALID:.0%} valid, a lift of 1 standard deviation.",
+    )
+    return Page((*lines, "", *text), tuple(missed))
 
 
 def _statistics(scores: Any) -> list[str]:

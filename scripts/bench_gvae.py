@@ -32,7 +32,7 @@ from fragenv.serialize import FileError, write_bytes, write_json
 #: what the paper reports of zero-cost scores on these cells, in parts of the largest
 PAPER_MEAN, PAPER_MOST = 0.0091, 0.0965
 #: by how much less latency is asked for than the reference has, and how often
-FASTER = 0.1
+FASTER = 0.05
 AROUND = 20
 PROXIES = ("naswot", "log_synflow")
 SEED = 0
@@ -46,15 +46,19 @@ class Around:
     of its two training-free scores, in deviations over all cells, is as high.
 
     Args:
+        name: the reference.
         latency: the attribute.
         reference: of the reference, its cycles.
+        cells: how many cells of NAS-Bench-201 are as good as the reference and faster.
         valid: of the samples.
         as_good, faster, both: how many of them are.
         best_cycles: of those as good, the fewest; None where there are none.
     """
 
+    name: str
     latency: str
     reference: float
+    cells: int
     valid: int
     as_good: int
     faster: int
@@ -83,18 +87,37 @@ def of_cell(choices: Choices, oracle: AttributeOracle) -> Attributes:
     return oracle(from_choices(choices))
 
 
-def around(generator: FlowGenerator, latency: str, oracle: AttributeOracle) -> Around:
-    """Samples round the best cell, asked to be as good and faster."""
-    choices = max(cell_attributes(), key=lambda c: quality(cell_attributes()[c]))
+def dominating(reference: Attributes, latency: str) -> int:
+    """How many cells are as good as a reference and faster."""
+    return sum(
+        quality(cell) >= quality(reference) and cell[latency] < reference[latency]
+        for cell in cell_attributes().values()
+    )
+
+
+def references(latency: str) -> dict[str, Choices]:
+    """The best cell, and the best of those than which another cell is as good and faster."""
+    table = cell_attributes()
+    ranked = sorted(table, key=lambda choices: -quality(table[choices]))
+    exceeded = next(choices for choices in ranked if dominating(table[choices], latency))
+    return {"the best": ranked[0], "the best exceeded": exceeded}
+
+
+def around(
+    generator: FlowGenerator, name: str, choices: Choices, latency: str, oracle: AttributeOracle
+) -> Around:
+    """Samples round a cell, asked to be as good and faster."""
     reference, known = from_choices(choices), of_cell(choices, oracle)
-    wanted = {name: known[name] for name in PROXIES} | {latency: (1 - FASTER) * known[latency]}
+    wanted = {score: known[score] for score in PROXIES} | {latency: (1 - FASTER) * known[latency]}
     rng = np.random.default_rng(SEED)
     sample = generator.sample(AROUND, wanted, reference, rng=rng)
     found = [oracle(architecture) for architecture in sample.architectures]
     good = [a for a in found if quality(a) >= quality(known)]
     return Around(
+        name,
         latency,
         known[latency],
+        dominating(known, latency),
         len(found),
         len(good),
         sum(a[latency] < known[latency] for a in found),
@@ -186,17 +209,21 @@ def flow_report(found: Evaluation, conditions: int, near: list[Around]) -> list[
             for name, c in found.control.items()
         ),
         "",
-        f"{AROUND} attempts round the best cell (highest mean of NASWOT and log-synflow, in",
-        f"deviations), asked for the same scores and {100 * FASTER:.0f}% less latency:",
+        f"{AROUND} proposals round a cell, of distinct functions, asked for the same scores and",
+        f"{100 * FASTER:.0f}% less latency: round the best cell (highest mean of NASWOT and",
+        "log-synflow, in deviations), and round the best of those than which another cell is as",
+        "good and faster. `cells` counts such cells of NAS-Bench-201; round the best cell, what is",
+        "as good lies beyond them.",
         "",
-        "| latency | of the cell | valid | as good | faster | both | fewest cycles, as good |",
-        "|---|---|---|---|---|---|---|",
+        "| reference | latency | of the cell | cells | valid | as good | faster | both |"
+        " fewest cycles, as good |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for a in near:
         best = "-" if a.best_cycles is None else f"{a.best_cycles:,.0f}"
         lines.append(
-            f"| {a.latency} | {a.reference:,.0f} | {a.valid} | {a.as_good} | {a.faster} |"
-            f" {a.both} | {best} |"
+            f"| {a.name} | {a.latency} | {a.reference:,.0f} | {a.cells} | {a.valid} | {a.as_good} |"
+            f" {a.faster} | {a.both} | {best} |"
         )
     return lines
 
@@ -230,8 +257,8 @@ def main(
             files = {"G-VAE": shipped(SYSTEM)} | dict(map(named_file, other or []))
             bar = progress.add_task("predictions", total=len(files))
             models = {}
-            for name, file in files.items():
-                models[name] = cell_accuracy(load_gvae(file))
+            for label, file in files.items():
+                models[label] = cell_accuracy(load_gvae(file))
                 progress.advance(bar)
             generator = FlowGenerator.trained()
             names = load_gvae(shipped(SYSTEM)).config.names
@@ -245,7 +272,8 @@ def main(
             bar = progress.add_task("near the best", total=len(chips))
             near = []
             for chip in chips:
-                near.append(around(generator, chip, oracle))
+                for name, choices in references(chip).items():
+                    near.append(around(generator, name, choices, chip, oracle))
                 progress.advance(bar)
     except FragenvError as error:
         typer.echo(f"Error: {error}", err=True)

@@ -35,12 +35,16 @@ from fragenv.generate.ranking import Ranking  # noqa: E402
 from fragenv.generate.search import Candidate, Goal, Plan, search, smallest  # noqa: E402
 from fragenv.generate.skeleton import build_graph, write_onnx  # noqa: E402
 from fragenv.hardware.chip import load_chip  # noqa: E402
+from fragenv.models.images import random_images  # noqa: E402
 from fragenv.models.load import load_graph  # noqa: E402
+from fragenv.models.quantise import quantise_onnx  # noqa: E402
 from fragenv.schedule.problem import Problem  # noqa: E402
 from fragenv.schedule.state import State  # noqa: E402
 from fragenv.serialize import FileError, read_json, write_bytes, write_json  # noqa: E402
 
 FORMAT, VERSION = "fragenv-evaluations", 1
+#: random images from which a finalist's scales are taken
+CALIBRATION_IMAGES = 8
 #: schedulers that finalists get
 FULL_SEARCH = ("beam", "annealing")
 
@@ -116,16 +120,25 @@ def agents_schedule(folder: Path) -> tuple[Scheduler, Callable[[Problem], State]
 
 
 def solved(
-    candidate: Candidate, file: Path, oracle: LatencyOracle, budget: int, agent: Scheduler | None
+    candidate: Candidate,
+    file: Path,
+    oracle: LatencyOracle,
+    budget: int,
+    agent: Scheduler | None,
+    seed: int,
 ) -> Finalist:
-    """Export a candidate and search its schedule among all fragments."""
-    write_onnx(candidate.architecture, file, oracle.skeleton)
-    problem = Problem(load_graph(file), oracle.chip, oracle.batch)
+    """Export a candidate with weights drawn from a seed, quantise it, and search the schedule of
+    the int8 network among all fragments."""
+    skeleton = oracle.skeleton
+    write_onnx(candidate.architecture, file, skeleton, seed)
+    int8 = file.with_name(f"{file.stem}_int8.onnx")
+    quantise_onnx(file, random_images(CALIBRATION_IMAGES, skeleton.input_shape, seed), int8)
+    problem = Problem(load_graph(int8), oracle.chip, oracle.batch)
     schedulers = {name: SCHEDULERS.get(name) for name in FULL_SEARCH}
     if agent is not None:
         schedulers["agent"] = agent
     entries = {n: Entry(s.solve(problem, Budget(budget), 0)) for n, s in schedulers.items()}
-    return Finalist(candidate, problem, entries, file)
+    return Finalist(candidate, problem, entries, file, int8)
 
 
 def main(
@@ -176,12 +189,13 @@ def main(
 
     A candidate's reward is its score times (latency / target) ^ exponent. The score needs no
     training: NASWOT and log-synflow, ranked among the cells of NAS-Bench-201. The best candidates
-    are exported and scheduled by beam search and annealing among all fragments; the one that is
-    then worth most wins.
+    are exported, quantised and scheduled by beam search and annealing among all fragments; the one
+    that is then worth most wins. Weights are drawn from --seed: nothing is trained.
 
-    The folder gets report.md, pareto.png, candidates.csv, cell.json, network.onnx, and of the
-    winner what scripts/train.py writes of a run: comparison.md, schedule.json, timeline.png, rtl/.
-    An interrupted search goes on when it is called again: evaluations.json is read.
+    The folder gets report.md, pareto.png, candidates.csv, cell.json, network.onnx,
+    network_int8.onnx, and of the winner what scripts/train.py writes of a run: comparison.md,
+    schedule.json, timeline.png, rtl/, which scripts/verify.py takes. An interrupted search goes on
+    when it is called again: evaluations.json is read.
 
     Example: scripts/search.py --chip cgra512 --target-latency 12000 --reference resnet18
     """
@@ -223,10 +237,11 @@ def main(
         with console.status("scheduling finalists"):
             for number, candidate in enumerate(ranked):
                 file = folder / "finalists" / f"finalist{number}.onnx"
-                done.append(solved(candidate, file, latency, full_budget, scheduler))
+                done.append(solved(candidate, file, latency, full_budget, scheduler, seed))
         winner = max(done, key=lambda f: goal.reward(f.candidate.score, f.latency_cycles))
-        model = folder / "network.onnx"
-        write_bytes(model, winner.file.read_bytes())
+        model = folder / "network_int8.onnx"
+        write_bytes(folder / "network.onnx", winner.file.read_bytes())
+        write_bytes(model, winner.int8_file.read_bytes())
         save_architectures(folder / "cell.json", [winner.candidate.architecture])
         write_candidates(folder / "candidates.csv", candidates)
         write_run(
@@ -243,7 +258,7 @@ def main(
         if rtl:
             result = winner.entries[best_of(winner.entries)].result
             with console.status("emitting Verilog"):
-                said = emit_verilog(winner.problem, result, folder, None)
+                said = emit_verilog(winner.problem, result, folder, model)
             console.print(said, markup=False)
     except FragenvError as error:
         typer.echo(f"Error: {error}", err=True)

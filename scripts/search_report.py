@@ -24,12 +24,14 @@ from fragenv.serialize import write_bytes
 
 @dataclass(frozen=True, slots=True)
 class Finalist:
-    """A candidate after full search on its exported network."""
+    """A candidate after full search on its quantised network; ``file`` holds it in floating
+    point."""
 
     candidate: Candidate
     problem: Problem
     entries: dict[str, Entry]
     file: Path
+    int8_file: Path
 
     @property
     def latency_cycles(self) -> int:

@@ -39,6 +39,15 @@ class DenseBatch:
         """(B, nodes) whether a node is on a path from input to output."""
         return _reached(self.edges, 0) & _reached(self.edges.transpose(1, 2), -1)
 
+    def waiting(self) -> Tensor:
+        """(B, nodes) when the nodes run in their order, how many earlier tensors are still to be
+        read, by this node or a later one; 0 for nodes without an effect."""
+        live, number = self.live(), torch.arange(self.types.shape[1])
+        edges = self.edges & live[:, :, None] & live[:, None, :]
+        last_reader = (edges * number).amax(2)
+        held = (last_reader[:, :, None] >= number) & (number[:, None] < number)
+        return held.sum(1) * live
+
 
 def joined(*parts: DenseBatch) -> DenseBatch:
     """One batch of several."""

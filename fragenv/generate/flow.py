@@ -28,6 +28,8 @@ from fragenv.generate.weights import shipped
 
 #: deviation of the new noise near a reference, where 1 forgets the reference
 _NEAR = 0.5
+#: codes near a reference for each architecture that is proposed; many are of the same function
+_NEAR_CODES = 64
 #: a condition that leaves attributes open takes them from one of so many examples that are nearest
 _NEAREST = 50
 
@@ -39,7 +41,8 @@ class FlowGenerator:
         training: steps and learning rate of the flow.
         gvae_training: of the G-VAE; None is the same.
         candidates: codes drawn for each attempt. The one is taken whose graph has a path from input
-            to output and, as the predictor says, what was asked for most nearly.
+            to output and, as the predictor says, what was asked for most nearly. Near a reference
+            more are drawn, and attempts share them, so that no function is proposed twice.
     """
 
     name = "flow"
@@ -95,13 +98,17 @@ class FlowGenerator:
         generator = torch_generator(rng)
         code = None if reference is None else self._space.code(reference)
         asked = self._space.asked(aimed, self._examples(flow, aimed, code, n, generator))
-        wanted = asked.repeated(self.candidates).values
-        noise = torch.randn(len(wanted), config.codes, generator=generator)
+        candidates = self.candidates if code is None else _NEAR_CODES
+        every = asked.repeated(candidates)
+        noise = torch.randn(len(every.values), config.codes, generator=generator)
         if code is not None:
             start = flow.inverse(code, self._space.model.predict(code))
             noise = (1 - _NEAR**2) ** 0.5 * start + _NEAR * noise
-        codes = flow(noise, wanted)
-        made = self._space.architectures(codes, asked, self.candidates, self.name)
+        codes = flow(noise, every.values)
+        if reference is None:
+            made = self._space.architectures(codes, asked, candidates, self.name)
+        else:
+            made = self._space.proposals(codes, every, n, reference, self.name)
         return Sample(made, n, aimed, notice)
 
     def log_prob(self, architecture: Architecture) -> float | None:

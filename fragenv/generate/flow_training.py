@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fragenv.generate.canonical import reduced
+from fragenv.generate import canonical
 from fragenv.generate.dense_batch import DenseBatch, drawn, joined, mutated, to_architectures
 from fragenv.generate.flow_model import ConditionalFlow
 from fragenv.generate.gvae_model import Gvae
@@ -30,7 +30,8 @@ def make_flow_trainer(
 ) -> Trainer:
     """A trainer of a flow on codes of graphs anywhere in the extended space, under the attributes
     that the predictor gives to what the codes are decoded into; codes of no architecture and of
-    attributes beyond the ranges of the labelled ones are left out.
+    attributes beyond the ranges of the labelled ones are left out. Small functions have many forms;
+    every function is learnt from as often as any other.
 
     Args:
         gvae: trained.
@@ -41,19 +42,22 @@ def make_flow_trainer(
     """
     generator = torch.Generator().manual_seed(seed)
     graphs = _graphs(gvae, known, min(pool, _BATCH * training.steps), generator)
-    codes, attributes, valid, first = _encoded(gvae, graphs, generator)
-    inside = valid & ((attributes > -_BEYOND) & (attributes < 1 + _BEYOND)).all(1)
+    codes, attributes, function = _encoded(gvae, graphs, generator)
+    within = ((attributes > -_BEYOND) & (attributes < 1 + _BEYOND)).all(1)
+    inside = within & (function >= 0)
     if inside.any():
-        codes, attributes, first = codes[inside], attributes[inside], first[inside]
+        codes, attributes, function = codes[inside], attributes[inside], function[inside]
+    # + 1: where nothing is inside, all codes are left, those of no architecture (-1) too
+    often = 1 / torch.bincount(function + 1)[function + 1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = ConditionalFlow(gvae.config.codes, len(gvae.config.names))
-    # small functions have many forms; without a condition, each function is to count once
-    model.prepare(codes, attributes[first] if first.any() else attributes)
+    shuffled = torch.multinomial(often, len(codes), replacement=True, generator=generator)
+    model.prepare(codes[shuffled], attributes[shuffled])
 
     def loss(step: int) -> Tensor:
         of_step = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        rows = torch.randint(len(codes), (_BATCH,), generator=of_step)
+        rows = torch.multinomial(often, _BATCH, replacement=True, generator=of_step)
         return model.matching_loss(codes[rows], attributes[rows], of_step)
 
     return Trainer(model, loss, training)
@@ -101,20 +105,17 @@ def _graphs(gvae: Gvae, known: DenseBatch, count: int, generator: torch.Generato
 @torch.no_grad()
 def _encoded(
     gvae: Gvae, graphs: DenseBatch, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """A code of each graph; of what it is decoded into the predicted attributes, whether that is an
-    architecture, and whether of a function that no earlier one is."""
-    columns, seen = [], set()
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A code of each graph; of what it is decoded into, the predicted attributes and the number of
+    its function, -1 where it is no architecture."""
+    columns, numbers = [], dict[str, int]()
     for part in graphs.parts(_CHUNK):
         mean, log_deviation = gvae.encode(part)
         codes = mean + log_deviation.exp() * torch.randn(mean.shape, generator=generator)
         built = gvae.graphs(codes)
         made = to_architectures(gvae.config.space, built, "")
-        first = []
-        for form in (None if a is None else reduced(a) for a in made):
-            first.append(form is not None and form not in seen)
-            seen.add(form)
-        valid = torch.tensor([a is not None for a in made])
-        columns.append((codes, gvae.predict(gvae.encode(built)[0]), valid, torch.tensor(first)))
-    codes, attributes, valid, new = (torch.cat(column) for column in zip(*columns, strict=True))
-    return codes, attributes, valid, new
+        keys = [None if a is None else canonical.key(a) for a in made]
+        function = [-1 if key is None else numbers.setdefault(key, len(numbers)) for key in keys]
+        columns.append((codes, gvae.predict(gvae.encode(built)[0]), torch.tensor(function)))
+    codes, attributes, functions = (torch.cat(column) for column in zip(*columns, strict=True))
+    return codes, attributes, functions

@@ -104,7 +104,7 @@ class Gvae(nn.Module):
         self.config = config
         hidden, nodes, kinds = config.hidden, config.nodes, len(config.operators) + 3
         #: in both directions at once: one unit, told the direction
-        self.visits = _Visits(kinds + 2, hidden)
+        self.visits = _Visits(kinds + 3, hidden)
         # all nodes side by side, for what is where, and the sum of those with an effect
         self.read = nn.Sequential(nn.Linear((nodes + 1) * 2 * hidden, 2 * hidden), nn.SiLU())
         self.mean = nn.Linear(2 * hidden, config.codes)
@@ -113,7 +113,7 @@ class Gvae(nn.Module):
         choices = (nodes - 2) * (len(config.operators) + 1)
         self.write = _perceptron(config.codes, 4 * hidden, choices + self._above.shape[1])
         self.predictor = (
-            _perceptron(config.codes, 2 * hidden, len(config.names)) if config.names else None
+            _perceptron(config.codes, 4 * hidden, len(config.names)) if config.names else None
         )
 
     def encode(self, batch: DenseBatch) -> tuple[Tensor, Tensor]:
@@ -121,7 +121,10 @@ class Gvae(nn.Module):
         live, edges = batch.live(), batch.edges.float()
         kinds = F.one_hot(batch.types, len(self.config.operators) + 3)
         effect = live.float()
-        forth = torch.cat([kinds, live[..., None], torch.zeros_like(live)[..., None]], 2).float()
+        # latency depends on how much runs side by side, which no message along the edges tells
+        waiting = batch.waiting() / self.config.nodes
+        told = torch.stack([effect, waiting, torch.zeros_like(effect)], 2)
+        forth = torch.cat([kinds, told], 2)
         back = forth.flip(1).index_fill(2, torch.tensor(forth.shape[2] - 1), 1.0)
         against = edges.transpose(1, 2).flip(1, 2)
         states = self.visits(

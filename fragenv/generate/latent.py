@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fragenv.generate import canonical
 from fragenv.generate.architecture import Architecture
 from fragenv.generate.baselines import space_of
 from fragenv.generate.dense_batch import DenseBatch, to_architectures, to_batch
@@ -70,16 +71,38 @@ class LatentSpace:
         """
         graphs = self.model.graphs(codes)
         if candidates > 1:
-            # the attributes of what was decoded: a code between two graphs has others
-            obtained = self.model.predict(self.model.encode(graphs)[0])
-            distance = torch.zeros(len(codes))
-            if asked.fixed.any():
-                distance = asked.repeated(candidates).distance(obtained)
-            distance = distance.masked_fill(~graphs.live()[:, 0], torch.inf)
+            distance = self._distances(graphs, asked.repeated(candidates))
             best = distance.view(-1, candidates).argmin(1)
             graphs = graphs[torch.arange(len(best)) * candidates + best]
         made = to_architectures(self.model.config.space, graphs, origin)
         return tuple(a for a in made if a is not None)
+
+    @torch.no_grad()
+    def proposals(
+        self, codes: Tensor, asked: Asked, n: int, known: Architecture, origin: str
+    ) -> tuple[Architecture, ...]:
+        """Up to ``n`` architectures to measure: of distinct functions, none of them ``known``'s,
+        those first that the predictor says are nearest to what was asked for.
+
+        Args:
+            asked: as many attempts as codes.
+        """
+        graphs = self.model.graphs(codes)
+        order = self._distances(graphs, asked).argsort(stable=True)
+        found: dict[str, Architecture] = {}
+        for architecture in to_architectures(self.model.config.space, graphs[order], origin):
+            if architecture is not None:
+                found.setdefault(canonical.key(architecture), architecture)
+        found.pop(canonical.key(known), None)
+        return tuple(found.values())[:n]
+
+    def _distances(self, graphs: DenseBatch, asked: Asked) -> Tensor:
+        """(B,) predicted distances of graphs from what was asked for; infinite where they are no
+        architectures. A code between two graphs has other attributes than what it is decoded into,
+        so that the graphs are encoded again."""
+        obtained = self.model.predict(self.model.encode(graphs)[0])
+        distance = asked.distance(obtained) if asked.fixed.any() else torch.zeros(len(graphs))
+        return distance.masked_fill(~graphs.live()[:, 0], torch.inf)
 
 
 def corpus_task(

@@ -21,7 +21,7 @@ _BATCH = 32
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Digits:
-    """Images float32 (n, 1, 32, 32) in [0, 1] and labels int64 (n,), split by a seed."""
+    """Images float32 (n, 1, rows, columns) in [0, 1] and labels int64 (n,), split by a seed."""
 
     train_images: npt.NDArray[np.float32]
     train_labels: npt.NDArray[np.int64]
@@ -29,11 +29,12 @@ class Digits:
     test_labels: npt.NDArray[np.int64]
 
 
-def load_split(seed: int) -> Digits:
-    """A random fifth of the digits for testing, the rest for training; bilinear scaling."""
+def load_split(seed: int, size: tuple[int, int] = (INPUT_SHAPE[1], INPUT_SHAPE[2])) -> Digits:
+    """A random fifth of the digits for testing, the rest for training; bilinear scaling from 8x8 to
+    ``size``."""
     data: Any = load_digits()
     small = torch.from_numpy(data.images.astype(np.float32) / 16).unsqueeze(1)  # (n, 1, 8, 8)
-    images = F.interpolate(small, INPUT_SHAPE[1:], mode="bilinear", align_corners=False).numpy()
+    images = F.interpolate(small, size, mode="bilinear", align_corners=False).numpy()
     labels = data.target.astype(np.int64)
     order = np.random.default_rng(seed).permutation(len(labels))
     count = int(len(labels) * _TEST_FRACTION)

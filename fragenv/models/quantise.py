@@ -13,7 +13,9 @@ import onnx
 from onnx import numpy_helper
 
 from fragenv.errors import ModelError
+from fragenv.graph.onnx_file import OnnxFile
 from fragenv.graph.onnx_lrn import fuse_lrn
+from fragenv.graph.onnx_scaling import affine
 from fragenv.graph.quiet import quiet_logging
 from fragenv.models.common_scales import Range, common_ranges
 from fragenv.models.export import whole_file
@@ -34,9 +36,11 @@ def quantise_onnx(
 
     QDQ form; weights int8, symmetric, one scale per output channel; activations int8, asymmetric,
     one scale per tensor from the extremes over ``calibration``; biases int32. Batch normalisation
-    is folded first. Tensors that must share a scale do: the parts of a concatenation and its
-    result, the input and the output of a maximum, a relu or a clip (so that an activation is a
-    clamp and the accumulator before it is rounded once). See ``fragenv.models.common_scales``.
+    is folded first, or becomes a 1x1 depthwise convolution where nothing before it can take it, as
+    after a sum: what the dataflow graph makes of it too. Tensors that must share a scale do: the
+    parts of a concatenation and its result, the input and the output of a maximum, a relu or a clip
+    (so that an activation is a clamp and the accumulator before it is rounded once). See
+    ``fragenv.models.common_scales``.
 
     Args:
         float_path: a float model with one input.
@@ -69,6 +73,7 @@ def quantise_onnx(
                 raise ValueError("it is quantised already; give the float model")
             _simplify(source, simple)
             quant_pre_process(simple, folded, skip_symbolic_shape=True)
+            _without_normalisations(folded)
             quantize_static(
                 folded,
                 str(temporary),
@@ -95,6 +100,36 @@ def _simplify(source: str, target: str) -> None:
             for place, factor in ((1, "alpha"), (2, "beta")):
                 _scale_operand(model.graph, constants, node, place, factor)
     onnx.save(model, target)
+
+
+def _without_normalisations(path: str) -> None:
+    """Write the batch normalisations of images that are left in a model as 1x1 depthwise
+    convolutions, in place."""
+    model = onnx.load(path)
+    left = [node for node in model.graph.node if node.op_type == "BatchNormalization"]
+    if not left:
+        return
+    file = OnnxFile(path, 1, {})
+    shaped = onnx.shape_inference.infer_shapes(model).graph
+    rank = {v.name: len(v.type.tensor_type.shape.dim) for v in (*shaped.value_info, *shaped.input)}
+    for node in left:
+        if rank.get(node.input[0]) != 4:
+            continue
+        factor, offset = affine(file, node, file.constant_shape(node.input[1]))
+        names = f"{node.output[0]}/factor", f"{node.output[0]}/offset"
+        for name, value in zip(names, (factor[:, None, None, None], offset), strict=True):
+            tensor = numpy_helper.from_array(value.astype(np.float32), name)
+            model.graph.initializer.append(tensor)
+        x = node.input[0]
+        del node.input[:], node.attribute[:]
+        node.op_type = "Conv"
+        node.input.extend((x, *names))
+        node.attribute.append(onnx.helper.make_attribute("group", len(factor)))
+    read = {name for node in model.graph.node for name in node.input}
+    stored = [tensor for tensor in model.graph.initializer if tensor.name in read]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(stored)
+    onnx.save(model, path)
 
 
 def _scale_operand(

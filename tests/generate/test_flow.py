@@ -12,6 +12,7 @@ from small_corpus import convolutions, corpus
 
 from fragenv.generate import flow_training, gvae_training, nb201
 from fragenv.generate.attributes import AttributeOracle, cell_attributes
+from fragenv.generate.canonical import key
 from fragenv.generate.evaluate import evaluate
 from fragenv.generate.flow import FlowGenerator
 from fragenv.generate.flow_model import ConditionalFlow
@@ -137,3 +138,5 @@ def test_committed__near_a_reference_is_near(trained: FlowGenerator) -> None:
         return float(np.mean([abs(oracle(a)["parameters"] - wanted) for a in found]))  # type: ignore[arg-type]
 
     assert mean_distance(near) < 0.5 * mean_distance(far)
+    # each is worth measuring: another function than the others and than the reference
+    assert len({key(a) for a in (reference, *near)}) == len(near) + 1

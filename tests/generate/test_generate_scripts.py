@@ -13,9 +13,11 @@ from typer.testing import CliRunner
 SCRIPTS = Path(__file__).parent.parent.parent / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 import bench_generators  # noqa: E402
+import bench_gvae  # noqa: E402
 import train_generator  # noqa: E402
 
 from fragenv.generate.architecture import Architecture  # noqa: E402
+from fragenv.generate.attributes import cell_attributes  # noqa: E402
 from fragenv.generate.dgmg_training import load_dgmg  # noqa: E402
 from fragenv.generate.graphrnn import load_graphrnn  # noqa: E402
 from fragenv.generate.training import Trainer  # noqa: E402
@@ -79,3 +81,15 @@ def test_bench__refuses_an_unknown_system_and_counts_operators() -> None:
     other = Architecture(("input", "skip", "output"), ((0, 1), (1, 2)))
     assert bench_generators.operator_distance([one], [other]) == 0.5
     assert bench_generators.operator_distance([one], [one]) == 0
+
+
+def test_bench__reference_cells_are_the_best_and_the_best_that_is_exceeded() -> None:
+    latency = "latency_cycles_cgra512"
+    table = cell_attributes()
+    best, exceeded = (table[choices] for choices in bench_gvae.references(latency).values())
+    assert all(bench_gvae.quality(cell) <= bench_gvae.quality(best) for cell in table.values())
+    better = [
+        cell for cell in table.values() if bench_gvae.quality(cell) > bench_gvae.quality(exceeded)
+    ]
+    assert bench_gvae.dominating(best, latency) == 0 < bench_gvae.dominating(exceeded, latency)
+    assert better and all(bench_gvae.dominating(cell, latency) == 0 for cell in better)

@@ -52,6 +52,15 @@ def test_batch__without_a_path_is_no_architecture() -> None:
     assert to_architectures(SPACE, batch, "") == [None, CELLS[1]]
 
 
+def test_batch__tells_what_waits_to_be_read() -> None:
+    """The input is read by the first node and by the sum at the end; node 3 has no effect."""
+    edges = torch.zeros(1, 5, 5, dtype=torch.bool)
+    for src, dst in ((0, 1), (1, 2), (2, 4), (0, 4), (1, 3)):
+        edges[0, src, dst] = True
+    batch = DenseBatch(torch.tensor([[0, 1, 1, 1, 2]]), edges)
+    assert batch.waiting().tolist() == [[0, 1, 2, 0, 2]]
+
+
 def test_drawn__are_valid_and_cover_the_space() -> None:
     found = to_architectures(SPACE, drawn(SPACE, 300, seeded()), "drawn")
     kept = Distinct()
@@ -142,6 +151,24 @@ def test_triplet_loss__falls_when_codes_are_in_the_attributes_order() -> None:
     assert float(good) < 0.1 < 1 < float(bad)
 
 
+def test_attribute_loss__weighs_attributes_by_their_errors() -> None:
+    """By hand: an error of 0.1 is 0.09 as smoothed and 20 * 0.01 as a square; the mean of two
+    attributes would be half of that, but the other one has no error and no weight."""
+    wanted = torch.tensor([[0.5, 0.5]])
+    predicted = torch.tensor([[0.6, 0.5]], requires_grad=True)
+    loss = gvae_training.attribute_loss(predicted, wanted)
+    assert float(loss.detach()) == pytest.approx(0.29, abs=1e-6)
+    assert float(gvae_training.attribute_loss(wanted, wanted)) == 0
+
+
+def test_cell_task__learns_from_functions_and_from_forms() -> None:
+    _, _, labelled = gvae_training.cell_task()
+    sizes = [len(group) for group in cells_to_label(0.1, 0)]
+    of_functions = [float(often.sum()) for often in labelled.often.split(sizes)]
+    expected = [1 / len(sizes) + size / sum(sizes) for size in sizes]
+    assert of_functions == pytest.approx(expected, abs=1e-6)
+
+
 def test_divergence__is_that_of_torch() -> None:
     mean, log_deviation = torch.randn(5, 3, generator=seeded()), torch.randn(5, 3)
     normal = torch.distributions.Normal
@@ -197,10 +224,9 @@ def test_committed__predicts_and_reconstructs() -> None:
     assert found.reconstructed == 1
     assert {"naswot", "log_synflow", "parameters", "macs"} <= set(found.others)
     for name, error in found.others.items():
-        # latencies are reached within a little more than what the paper has for scores
-        timed = name.startswith(LATENCY)
-        assert error.mean_of_largest <= (0.015 if timed else 0.0091), name
-        assert error.most_of_largest <= (0.15 if timed else 0.0965), name
+        assert error.mean_of_largest <= 0.0091, name
+        # a latency jumps between cells that are alike: single cells are further off
+        assert error.most_of_largest <= (0.15 if name.startswith(LATENCY) else 0.0965), name
         assert error.mean_of_range <= 0.025, name
         assert error.rank_correlation >= 0.95, name
 

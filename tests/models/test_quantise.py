@@ -225,6 +225,46 @@ def test_quantise__a_mean_that_ends_a_model_is_quantised(tmp_path, calibration):
     assert numbers.tensors[mean.output] == numbers.tensors[mean.inputs[0]]
 
 
+class Normalised(nn.Module):
+    """A sum that is normalised: no layer before it can take the factors."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.scale = nn.BatchNorm2d(3)
+        self.scale.running_mean = torch.tensor([0.5, -1.0, 2.0])
+        self.scale.running_var = torch.tensor([4.0, 0.25, 1.0])
+
+    def forward(self, x):
+        return torch.relu(self.scale(self.conv(x) + x)).mean((2, 3))
+
+
+def test_quantise__a_normalised_sum_becomes_a_depthwise_convolution(tmp_path, calibration):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Normalised().eval()
+    export_onnx(model, SHAPE, tmp_path / "float.onnx")
+    quantise_onnx(tmp_path / "float.onnx", calibration, tmp_path / "int8.onnx")
+    graph = from_onnx(tmp_path / "int8.onnx")
+    # the operators are those of the float file, where the graph has one for the factors already
+    of_float = from_onnx(tmp_path / "float.onnx")
+    assert [(op.kind, op.nest) for op in graph.operators] == [
+        (op.kind, op.nest) for op in of_float.operators
+    ]
+    (scaling,) = (op for op in graph.operators if op.kind is OpKind.CONV and op.nest.groups == 3)
+    numbers = load_parameters(tmp_path / "int8.onnx", graph).macs[scaling.name]
+    expected = 1 / np.sqrt(np.array([4.0, 0.25, 1.0]) + 1e-5)
+    np.testing.assert_allclose(numbers.weight[:, 0, 0, 0] * numbers.scale, expected, rtol=1e-5)
+    found = agreement(tmp_path / "int8.onnx", calibration[:4])
+    assert max(t.difference.largest for t in found.tensors) <= 1
+    with torch.no_grad():
+        wanted = model(torch.from_numpy(calibration)).numpy()
+    session = onnxruntime.InferenceSession(str(tmp_path / "int8.onnx"))
+    (name,) = (i.name for i in session.get_inputs())
+    given = np.concatenate([session.run(None, {name: image[None]})[0] for image in calibration])
+    assert np.abs(given - wanted).max() < 0.03 * np.abs(wanted).max()
+
+
 def test_common_ranges__what_an_activation_cuts_off_does_not_count():
     text = """<ir_version: 10, opset_import: ["": 20]>
     g (float[1,4,4,4] x) => (float[1,12,4,4] y, float[1,4,4,4] z) {
