@@ -269,9 +269,9 @@ def main(
 ) -> None:
     """Schedule networks with fused tasks and without, at equal budgets, and compare.
 
-    Writes fused.json and fused.md to --output after every row and at the start; a run that was interrupted goes on
-    there, rows of an older version of the code are made again. Exit status: 0 where every pair
-    keeps the limits, 1 where one does not.
+    Writes fused.json and fused.md to --output at the start and after every row; a run that was
+    interrupted goes on there, rows of an older version of the code are made again. Exit status: 0
+    where every pair keeps the limits, 1 where one does not.
     """
     if published:
         typer.echo("\n".join(alwani.report()))
