@@ -111,7 +111,9 @@ def test_pair__latency_is_that_of_the_fastest_schedules_and_traffic_that_of_the_
     single["fastest"], fused["fastest"] = {"cycles": 80, "bytes": 100}, {"cycles": 60, "bytes": 90}
     pair = bench_fused.Pair(single, fused)
     assert (pair.latency, pair.traffic) == (0.75, 0.5)
+    assert pair.cost_latency == 1.3
     assert pair.misses() == []
+    assert pair.misses(by_cost=True) == ["worse than depth 1"]
 
 
 def test_pair__says_where_a_limit_is_beyond_the_bound() -> None:
