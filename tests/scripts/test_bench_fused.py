@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blocks import chain
+
+from fragenv.schedule.problem import Problem
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
@@ -79,6 +82,9 @@ def row(depth: int, cycles: int, moved: int, chip: str = "zu7ev") -> dict[str, A
         "operators": 9,
         "pipelines": 1,
         "fused_tasks": 2,
+        "fastest": {"cycles": cycles},
+        "least_cycles": 50,
+        "least_bytes": 40,
     }
 
 
@@ -100,6 +106,25 @@ def test_pair__names_the_limits_that_it_misses(
     assert (said or "good") in bench_fused.table([pair])[-1]
 
 
+def test_pair__latency_is_that_of_the_fastest_schedules_and_traffic_that_of_the_best() -> None:
+    single, fused = row(1, 100, 100), row(3, 130, 50)
+    single["fastest"], fused["fastest"] = {"cycles": 80, "bytes": 100}, {"cycles": 60, "bytes": 90}
+    pair = bench_fused.Pair(single, fused)
+    assert (pair.latency, pair.traffic) == (0.75, 0.5)
+    assert pair.cost_latency == 1.3
+    assert pair.misses() == []
+    assert pair.misses(by_cost=True) == ["worse than depth 1"]
+
+
+def test_pair__says_where_a_limit_is_beyond_the_bound() -> None:
+    pair = bench_fused.Pair(row(1, 100, 100, "cgra512"), row(3, 95, 70, "cgra512"))
+    assert pair.misses() == ["traffic above 0.6", "latency above 0.85"]
+    pair.fused.update(least_cycles=90, least_bytes=65)
+    traffic, latency = pair.misses()
+    assert traffic == "traffic above 0.6 (beyond the bound, 0.650)"
+    assert latency == "latency above 0.85 (beyond the bound, 0.900)"
+
+
 def test_pairs_of__a_pair_needs_both_depths() -> None:
     cases = [bench_fused.Case("net", "zu7ev", depth, 100, 0) for depth in (1, 3)]
     rows = {case.key: row(case.depth, 90, 50) for case in cases}
@@ -115,5 +140,22 @@ def test_row_of__counts_fused_operators_and_says_why_a_case_failed() -> None:
     best = found["solvers"][found["solver"]]
     assert found["cycles"] == best["cycles"] > 0
     assert 0 <= found["fused_operators"] <= found["operators"]
+    solved = found["solvers"].values()
+    assert found["fastest"]["cycles"] <= min(s["cycles"] for s in solved)
+    assert 0 < found["least_cycles"] <= found["fastest"]["cycles"]
+    assert 0 < found["least_bytes"] <= min(s["bytes"] for s in solved)
     failed = bench_fused.row_of(bench_fused.Case("no-such-network", "zu7ev", 1, 50, 0))
     assert "no-such-network" in failed["error"]
+
+
+def test_by_cycles__leaves_the_problem_as_it_was_and_counts_bytes_little() -> None:
+    problem = Problem(chain(2), "zu7ev", 1, 3)
+    before = problem.bound
+    swift = bench_fused.by_cycles(problem)
+    assert problem.bound == before and swift.choices is problem.choices
+    state = problem.initial()
+    while not state.finished:
+        state = problem.apply(state, problem.legal_actions(state)[0])
+    cycles = state.latency_cycles / before.latency_cycles
+    traffic = state.traffic_bytes / before.traffic_bytes
+    assert swift.cost(state) == pytest.approx(cycles + traffic * bench_fused.LITTLE)
