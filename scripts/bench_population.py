@@ -86,7 +86,6 @@ def measured(name: str, episodes: int, runs: int, seed: int) -> tuple[str, ...]:
         f"{statistics.median(plain) / calls * 1e6:.1f}",
         f"{statistics.median(quick) / calls * 1e6:.2f}",
         f"{ratio:.1f}",
-        f"{ratio / REQUIRED_RATIO:.2f}",
     )
 
 
@@ -129,19 +128,17 @@ def main(
     torch.set_num_threads(1)
     chosen = names or list(ENVIRONMENTS)
     table = Table(title=f"Random sequences, median of {runs} runs, single thread, CPU time")
-    for column in (
-        *("environment", "decisions", "first call, s", "apply, us", "compiled, us", "ratio"),
-        f"of {REQUIRED_RATIO}",
-    ):
+    for column in ("environment", "decisions", "first, s", "apply, us", "numba, us", "ratio"):
         table.add_column(column, justify="left" if column == "environment" else "right")
     for name in track(chosen, "sequences", transient=True):
         table.add_row(*measured(name, episodes, runs, seed))
     console = Console()
     console.print(table)
-    console.print("first call: compiling where this machine has not, and taking over the plans")
+    console.print("first: the first call, which compiles once per machine and takes over the plans")
+    console.print(f"ratio: {REQUIRED_RATIO} or more is wanted")
     if calls:
         table = Table(title="The genetic scheduler, same answer, CPU time")
-        for column in ("environment", "calls", "plain, s", "compiled, s", "ratio"):
+        for column in ("environment", "calls", "plain, s", "numba, s", "ratio"):
             table.add_column(column, justify="left" if column == "environment" else "right")
         for name in track(chosen, "genetic", transient=True):
             table.add_row(*solver_row(name, calls, seed))
