@@ -1,7 +1,7 @@
 """A compiled evaluator for populations: many sequences of decisions, without a state for each step.
 
 ``Problem.apply`` is the definition; what comes out here is equal to it, integer by integer. The
-first call of a machine compiles for about half a minute; what was compiled is kept beside the
+first call of a machine compiles for about a minute; what was compiled is kept beside the
 source. The objective is the latency of one job: throughput needs what lies between the commands.
 """
 
