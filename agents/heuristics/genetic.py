@@ -30,8 +30,8 @@ POPULATION, ELITE, MUTANTS, BIAS = 24, 0.25, 0.15, 0.8
 GENE_MUTATION = 0.02
 #: share of the calls for the first schedules that the population is built around
 START_SHARE = 0.25
-#: calls from which on schedules are evaluated by compiled code, which takes a machine about a minute
-#: to compile when it is used there first
+#: calls from which on schedules are evaluated by compiled code, which takes a machine about a
+#: minute to compile when it is used there first
 COMPILED_FROM = 10_000
 
 Genes = list[float]
