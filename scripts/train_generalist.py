@@ -28,7 +28,6 @@ from agents.generalist.improvement import (  # noqa: E402
     excess,
     improve,
 )
-from agents.generalist.instances import instance  # noqa: E402
 from agents.ppo.checkpoint import AgentConfig, AgentError, load_agent, save_agent  # noqa: E402
 from agents.ppo.network import PolicyNetwork  # noqa: E402
 from agents.ppo.train import resolve_device  # noqa: E402
@@ -58,6 +57,9 @@ def main(
     hidden: Annotated[int, typer.Option(min=1, help="Width of the network.")] = 64,
     layers: Annotated[int, typer.Option(min=1, help="Rounds of message passing.")] = 3,
     jobs: Annotated[int, typer.Option(min=1, help="Processes that make demonstrations.")] = 2,
+    generated: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of networks around generated cells.")
+    ] = 0.0,
     seed: Annotated[int, typer.Option(help="Of the network and of PPO.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda, for PPO.")] = "auto",
 ) -> None:
@@ -74,7 +76,7 @@ def main(
     try:
         place = resolve_device(device)
         new_folder(output)
-        demonstrations = _demonstrations(output / DEMONSTRATIONS, instances, calls, jobs)
+        demonstrations = _demonstrations(output / DEMONSTRATIONS, instances, calls, jobs, generated)
         problems = _problems(demonstrations)
         pairs = list(zip(demonstrations, problems, strict=True))
         trained = [p for n, p in enumerate(pairs) if n % HELD_OUT_EVERY]
@@ -101,18 +103,20 @@ def _progress() -> Progress:
     return Progress(*columns, TimeRemainingColumn(), console=console)
 
 
-def _demonstrations(path: Path, count: int, calls: int, jobs: int) -> list[Demonstration]:
+def _demonstrations(
+    path: Path, count: int, calls: int, jobs: int, generated: float
+) -> list[Demonstration]:
     with _progress() as progress:
         known = len(read_demonstrations(path)) if path.exists() else 0
         bar = progress.add_task("schedules to imitate", total=count, completed=min(known, count))
-        for found in demonstrate_all(range(count), calls, path, jobs):
+        for found in demonstrate_all(range(count), calls, path, jobs, generated):
             progress.update(bar, completed=min(len(found), count))
     return sorted(read_demonstrations(path), key=lambda d: d.seed)[:count]
 
 
 def _problems(demonstrations: list[Demonstration]) -> list[Problem]:
     with _progress() as progress:
-        return [instance(d.seed) for d in progress.track(demonstrations, description="instances")]
+        return [d.problem() for d in progress.track(demonstrations, description="instances")]
 
 
 def _imitate(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
+from itertools import repeat
 from pathlib import Path
 
 import agents.heuristics  # noqa: F401 - registers the schedulers
@@ -23,13 +24,18 @@ TEACHERS = ("annealing", "neighbourhood", "uniform")
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """A schedule of ``instance(seed)``; ``cost`` is ``Problem.cost`` of its end, ``scheduler`` who
-    found it."""
+    """A schedule of ``instance(seed, generated)``; ``cost`` is ``Problem.cost`` of its end,
+    ``scheduler`` who found it."""
 
     seed: int
     actions: tuple[int, ...]
     cost: float
     scheduler: str
+    generated: float = 0.0
+
+    def problem(self) -> Problem:
+        """The instance that it is a schedule of."""
+        return instance(self.seed, self.generated)
 
     def states(self, problem: Problem) -> list[State]:
         """The states in which the actions are taken, and the end.
@@ -48,29 +54,35 @@ class Demonstration:
         return found
 
 
-def demonstrate(seed: int, calls: int) -> Demonstration:
-    """The best schedule of ``instance(seed)`` that any teacher finds with ``calls`` calls."""
-    problem = instance(seed)
+def demonstrate(seed: int, calls: int, generated: float = 0.0) -> Demonstration:
+    """The best schedule of ``instance(seed, generated)`` that any teacher finds with ``calls``
+    calls."""
+    problem = instance(seed, generated)
     results = [SCHEDULERS.get(name).solve(problem, Budget(calls), seed) for name in TEACHERS]
     best = min(results, key=lambda result: result.cost)
-    return Demonstration(seed, best.actions, best.cost, best.scheduler)
+    return Demonstration(seed, best.actions, best.cost, best.scheduler, generated)
 
 
 def demonstrate_all(
-    seeds: Iterable[int], calls: int, path: Path, jobs: int = 1
+    seeds: Iterable[int], calls: int, path: Path, jobs: int = 1, generated: float = 0.0
 ) -> Iterator[tuple[Demonstration, ...]]:
     """All demonstrations so far, after each new one; ``path`` is written as often, and what it
     holds is not made again.
 
     Raises:
-        FragenvError: the file is damaged.
+        FragenvError: the file is damaged, or of another share of generated networks.
         ProcessLostError: a process was killed.
     """
     found = {d.seed: d for d in read_demonstrations(path)} if path.exists() else {}
+    if any(d.generated != generated for d in found.values()):
+        raise FragenvError(
+            f"'{path}' holds instances with another share of generated networks; give the same "
+            "share, or another output folder"
+        )
     left = [seed for seed in seeds if seed not in found]
     with ProcessPoolExecutor(jobs) as pool:
         try:
-            for demonstration in pool.map(demonstrate, left, [calls] * len(left)):
+            for demonstration in pool.map(demonstrate, left, repeat(calls), repeat(generated)):
                 found[demonstration.seed] = demonstration
                 write_demonstrations(tuple(found.values()), path)
                 yield tuple(found.values())
@@ -98,6 +110,7 @@ def read_demonstrations(path: Path) -> tuple[Demonstration, ...]:
                 tuple(int(action) for action in row["actions"]),
                 float(row["cost"]),
                 str(row["scheduler"]),
+                float(row.get("generated", 0.0)),
             )
             for row in data["demonstrations"]
         )

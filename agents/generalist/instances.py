@@ -5,9 +5,13 @@ from __future__ import annotations
 import random
 from functools import lru_cache
 
-from agents.generalist.networks import random_graph
+import numpy as np
+
+from agents.generalist.networks import CLASSES, WIDTHS, random_graph
 from agents.splits import models_of
+from fragenv.env.generated import fitted
 from fragenv.errors import InfeasibleError
+from fragenv.generate.skeleton import Skeleton, build_graph
 from fragenv.graph.dataflow import DataflowGraph
 from fragenv.hardware.chip import Chip, load_chip, preset_names
 from fragenv.models import zoo
@@ -18,6 +22,8 @@ from fragenv.schedule.problem import Problem
 #: package, and with throughput as the objective
 ZOO_SHARE, PRESET_SHARE, THROUGHPUT_SHARE = 0.2, 0.4, 0.15
 BATCHES = (1, 1, 2, 4, 8)
+#: sides of the images of generated networks, which the stages halve once or twice
+GENERATED_SIDES = (16, 32, 64, 128)
 #: larger networks are drawn again: observations are padded to this while PPO trains
 MAX_OPERATORS, MAX_CHOICES, MAX_EDGES = 72, 40, 96
 
@@ -54,12 +60,37 @@ def random_chip(rng: random.Random) -> Chip:
     )
 
 
-def instance(seed: int) -> Problem:
-    """The instance of ``seed``; what no chip can run or is too large is drawn again."""
+def generated_graph(rng: random.Random) -> DataflowGraph:
+    """The network around a random cell of ``fragenv.generate``, of a drawn size."""
+    cells = fitted("random", 0).sample(1, rng=np.random.default_rng(rng.getrandbits(32)))
+    side = rng.choice(GENERATED_SIDES)
+    return build_graph(
+        cells.architectures[0],
+        Skeleton(
+            channels=rng.choice(WIDTHS),
+            cells_per_stage=rng.choice((1, 1, 2)),
+            stages=rng.randint(2, 3),
+            input_shape=(3, side, side),
+            classes=rng.choice(CLASSES),
+        ),
+    )
+
+
+def instance(seed: int, generated: float = 0.0) -> Problem:
+    """The instance of ``seed``; what no chip can run or is too large is drawn again.
+
+    ``generated``: share of ``generated_graph`` among the networks that are not of the zoo; the
+    instances of all other seeds do not depend on it.
+    """
+    drawn_cell = random.Random(f"generated {seed}").random() < generated
     rng = random.Random(seed)
     while True:
-        known = rng.random() < ZOO_SHARE
-        graph = _zoo_graph(rng.choice(models_of("train"))) if known else random_graph(rng)
+        if rng.random() < ZOO_SHARE:
+            graph = _zoo_graph(rng.choice(models_of("train")))
+        elif drawn_cell:
+            graph = generated_graph(rng)
+        else:
+            graph = random_graph(rng)
         preset = rng.random() < PRESET_SHARE
         chip = load_chip(rng.choice(preset_names())) if preset else random_chip(rng)
         batch = rng.choice(BATCHES)

@@ -80,6 +80,14 @@ def test_instances__are_reproducible() -> None:
     assert len({random_chip(random.Random(seed)) for seed in range(20)}) == 20
 
 
+def test_instances__of_generated_cells_are_reproducible_and_others() -> None:
+    seed = next(s for s in range(20) if instance(s, 1.0).graph.name not in models_of("train"))
+    one = instance(seed, 1.0)
+    assert graph_hash(one.graph) == graph_hash(instance(seed, 1.0).graph)
+    assert graph_hash(one.graph) != graph_hash(instance(seed).graph)
+    assert len(one.operators) <= instances.MAX_OPERATORS
+
+
 def test_demonstrations__replay_to_their_cost(
     shown: list[tuple[Demonstration, Problem]], tmp_path: Path
 ) -> None:
@@ -101,6 +109,8 @@ def test_demonstrations__are_made_once(tmp_path: Path, monkeypatch: pytest.Monke
     assert list(demonstrate_all([1], 50, path)) == []
     (after,) = demonstrate_all([1, 9], 50, path)
     assert after[0] == known and after[1].seed == 9
+    with pytest.raises(FragenvError, match="another share of generated networks"):
+        list(demonstrate_all([1], 50, path, generated=0.5))
     data = json.loads(path.read_text("utf-8"))
     del data["demonstrations"][0]["cost"]
     path.write_text(json.dumps(data), "utf-8")
@@ -108,7 +118,7 @@ def test_demonstrations__are_made_once(tmp_path: Path, monkeypatch: pytest.Monke
         read_demonstrations(path)
 
 
-def killed(seed: int, calls: int) -> Demonstration:
+def killed(seed: int, calls: int, generated: float) -> Demonstration:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("not reached")
 
