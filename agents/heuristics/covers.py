@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import inf
 from typing import NamedTuple
 
@@ -70,12 +71,21 @@ class Covers:
         found = _Program(self.problem, _undercut(columns)).solution(exact=False)
         return found[0] if found is not None else inf
 
-    def best(self, fragments: Iterable[int], swaps: bool = False) -> Cover | None:
+    @cached_property
+    def fuses(self) -> bool:
+        """Whether any task has several layers."""
+        return any(choice.layers for options in self.problem.choices for choice in options)
+
+    def best(
+        self, fragments: Iterable[int], swaps: bool = False, fused: bool = True
+    ) -> Cover | None:
         """The cheapest cover within a set of fragments; None where there is none.
 
-        ``swaps``: each task comes after a swap.
+        ``swaps``: each task comes after a swap; ``fused``: tasks of several layers count.
         """
         columns = [c for f in sorted(fragments) for c in self._columns(f, quick=False)]
+        if not fused:
+            columns = [c for c in columns if not c.choice.layers]
         if swaps:
             latency = self.problem.bound.latency_cycles
             bind = [cycles / latency for cycles in self.problem.bind_cycles]

@@ -93,15 +93,16 @@ class _Estimates:
 
 
 def try_covers(meter: Meter, calls: int) -> list[tuple[Cover, Partial]]:
-    """The schedules of a cover for each of the sets of fragments that promise most, and for all
-    fragments in turns where a swap is short; cheapest first, while ``calls`` last."""
+    """The schedules of a cover for each of the sets of fragments that promise most, of one without
+    fused layers, and of one for all fragments in turns where a swap is short; cheapest first, while
+    ``calls`` last."""
     problem, limit = meter.problem, meter.calls + calls
     covers = Covers(problem)
     found: list[tuple[float, int, Cover, Partial]] = []
-    for chosen, swaps in _promising(covers):
+    for chosen, swaps, fused in _promising(covers):
         if meter.calls >= limit and found:
             break
-        cover = covers.best(chosen, swaps)
+        cover = covers.best(chosen, swaps, fused)
         if cover is None or any(cover.tasks == other.tasks for _, _, other, _ in found):
             continue
         path = run_cover(meter, cover)
@@ -126,9 +127,9 @@ def side_by_side(problem: Problem) -> list[frozenset[int]]:
     return [s for s in fitting_sets(problem) if len(s & arrays) > 1]
 
 
-def _promising(covers: Covers) -> Iterator[tuple[frozenset[int], bool]]:
-    """(fragments, whether they take turns), the best ``COVERED`` sets by estimate first: of sets
-    that are as good, the one with the fewest fragments."""
+def _promising(covers: Covers) -> Iterator[tuple[frozenset[int], bool, bool]]:
+    """(fragments, whether they take turns, whether layers may be fused), the best ``COVERED`` sets
+    by estimate first: of sets that are as good, the one with the fewest fragments."""
     problem = covers.problem
     ranked = sorted((covers.estimate(s), len(s), sorted(s)) for s in fitting_sets(problem))
     taken: list[tuple[float, frozenset[int]]] = []
@@ -137,13 +138,15 @@ def _promising(covers: Covers) -> Iterator[tuple[frozenset[int], bool]]:
         if any(other < chosen and best <= cost * ALIKE for best, other in taken):
             continue
         taken.append((cost, chosen))
-        yield chosen, False
+        yield chosen, False, True
+        if covers.fuses and len(taken) == 1:
+            yield chosen, False, False  # fused tasks may overlap less than closed forms know
         if len(taken) == COVERED:
             break
     arrays = [i for i, f in enumerate(problem.library) if Stage.MAC in f.stages]
     swap = min((problem.bind_cycles[i] for i in arrays), default=0)
     if len(arrays) > 1 and swap < SHORT_SWAP * problem.bound.latency_cycles:
-        yield frozenset(range(len(problem.library))), True
+        yield frozenset(range(len(problem.library))), True, True
 
 
 def try_sets(meter: Meter, calls: int) -> list[tuple[frozenset[int], Partial]]:

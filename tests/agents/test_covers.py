@@ -8,6 +8,7 @@ import pytest
 from blocks import basic_block, chain, fire, inverted_residual
 
 from agents.heuristics.covers import GAP, Covers, run_cover
+from agents.heuristics.sets import try_covers
 from agents.scheduler import Budget, Meter
 from fragenv.graph.dataflow import DataflowGraph
 from fragenv.hardware.fragment import Stage
@@ -107,3 +108,17 @@ def test_cover__in_turns_pays_for_swaps() -> None:
     alone, swapped = covers.best([first]), covers.best([first], swaps=True)
     assert alone is not None and swapped is not None
     assert swapped.cost > alone.cost + problem.bind_cycles[first] / problem.bound.latency_cycles / 2
+
+
+def test_try_covers__one_fuses_nothing() -> None:
+    problem = Problem(inverted_residual(), "cgra512", 1, max_depth=3)
+    meter = Meter(problem, Budget(2000))
+    fusing = [
+        any(problem.choices[node][index].layers for node, index in cover.tasks)
+        for cover, _ in try_covers(meter, 1000)
+    ]
+    assert True in fusing and False in fusing
+    plain = Problem(inverted_residual(), "cgra512", 1)
+    assert not Covers(plain).fuses
+    tasks = [cover.tasks for cover, _ in try_covers(Meter(plain, Budget(2000)), 1000)]
+    assert len(set(tasks)) == len(tasks)
