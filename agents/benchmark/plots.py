@@ -50,7 +50,8 @@ def styles(outcomes: Sequence[Outcome]) -> Style:
 
 def gap_figure(outcomes: Sequence[Outcome]) -> Figure:
     """The cost above the bound in percent, geometric mean over instances, against the budget: mean
-    over seeds with the span between them. Calls and seconds have panels of their own."""
+    over seeds with the span between them. Calls and seconds have panels of their own; where there
+    is one budget, schedulers stand below each other in the order of their gaps."""
     panels = []
     for objective in ALL_OBJECTIVES:
         for unit in ("calls", "seconds"):
@@ -64,12 +65,19 @@ def gap_figure(outcomes: Sequence[Outcome]) -> Figure:
     figure, axes = _grid(len(panels), "gap of the cost to the lower bound")
     style = styles(outcomes)
     for axis, (title, unit, own) in zip(axes, panels, strict=True):
+        budgets = sorted({getattr(o.limit, unit) for o in own})
+        if len(budgets) == 1:
+            _gap_rows(axis, own, style)
+            axis.set(xscale="log", title=f"{title}, {budgets[0]:,}")
+            axis.set_xlabel("cost above the bound, %")
+            _ticks(axis.xaxis)
+            axis.grid(alpha=0.3)
+            continue
         for scheduler in style:
             _gap_line(axis, [o for o in own if o.scheduler == scheduler], unit, style[scheduler])
         axis.set(xscale="log", yscale="log", title=title, xlabel=f"{unit} per search")
         axis.set_ylabel("cost above the bound, %")
-        ticks = sorted({getattr(o.limit, unit) for o in own})
-        axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+        axis.set_xticks(budgets, [f"{budget:,}" for budget in budgets])
         axis.minorticks_off()
         _ticks(axis.yaxis)
         axis.grid(alpha=0.3)
@@ -96,24 +104,41 @@ def _complete(outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 
 def _gap_line(axis: Any, own: Sequence[Outcome], unit: str, style: dict[str, Any]) -> None:
-    xs: list[float] = []
-    spans: list[tuple[float, float, float]] = []
-    for limit in sorted({o.limit for o in own}, key=lambda x: float(getattr(x, unit))):
-        gaps = [
-            max(LEAST_GAP, 100 * (geometric_mean(_costs(own, limit, seed)) - 1))
-            for seed in sorted({o.seed for o in own})
-        ]
-        xs.append(getattr(limit, unit))
-        spans.append((min(gaps), fmean(gaps), max(gaps)))
-    if not xs:
+    limits = sorted({o.limit for o in own}, key=lambda x: float(getattr(x, unit)))
+    if not limits:
         return
-    low, mean, high = zip(*spans, strict=True)
+    xs = [getattr(limit, unit) for limit in limits]
+    low, mean, high = zip(*(_gap_span(own, limit) for limit in limits), strict=True)
     axis.plot(xs, mean, label=own[0].scheduler, markersize=6, markerfacecolor="none", **style)
     axis.fill_between(xs, low, high, color=style["color"], alpha=0.15, linewidth=0)
 
 
-def _costs(own: Sequence[Outcome], limit: Limit, seed: int) -> list[float]:
-    return [o.cost for o in own if o.limit == limit and o.seed == seed]
+def _gap_rows(axis: Any, own: Sequence[Outcome], style: Style) -> None:
+    """A row per scheduler, the smallest gap on top."""
+    (limit,) = {o.limit for o in own}
+    spans = {
+        name: _gap_span([o for o in own if o.scheduler == name], limit)
+        for name in {o.scheduler for o in own}
+    }
+    ranked = sorted(spans, key=lambda name: (spans[name][1], name))
+    for row, name in enumerate(ranked):
+        low, mean, high = spans[name]
+        axis.plot([low, high], [row, row], color=style[name]["color"], linewidth=6, alpha=0.3)
+        marker, colour = style[name]["marker"], style[name]["color"]
+        axis.plot([mean], [row], marker=marker, color=colour, markerfacecolor="none")
+        axis.annotate(f"{mean:.1f}", (high, row), (8, -3), textcoords="offset points", fontsize=8)
+    axis.set_yticks(range(len(ranked)), ranked)
+    axis.invert_yaxis()
+    axis.margins(x=0.12)
+
+
+def _gap_span(own: Sequence[Outcome], limit: Limit) -> tuple[float, float, float]:
+    """The least, the mean and the greatest over the seeds of a scheduler's gap in percent."""
+    gaps = []
+    for seed in sorted({o.seed for o in own}):
+        costs = [o.cost for o in own if o.limit == limit and o.seed == seed]
+        gaps.append(max(LEAST_GAP, 100 * (geometric_mean(costs) - 1)))
+    return min(gaps), fmean(gaps), max(gaps)
 
 
 def profile_figure(outcomes: Sequence[Outcome]) -> Figure:
@@ -219,4 +244,7 @@ def _legend(figure: Figure, axes: Sequence[Any]) -> None:
         for handle, name in zip(*axis.get_legend_handles_labels(), strict=True):
             handles.setdefault(name, handle)
     names = sorted(handles)
-    figure.legend([handles[n] for n in names], names, loc="outside right upper", fontsize=8)
+    if names:
+        figure.legend(
+            [handles[name] for name in names], names, loc="outside right upper", fontsize=8
+        )

@@ -96,6 +96,9 @@ def test_figures__have_a_panel_for_each_thing_to_compare() -> None:
     (axis,) = [a for a in gap_figure(KNOWN + later).axes if a.get_visible()]
     curves = {line.get_label(): line.get_xydata().tolist() for line in axis.lines}
     assert curves == {"a": [[10, 100], [20, 100]], "b": [[10, 200], [20, 200]]}
+    (axis,) = [a for a in gap_figure(KNOWN).axes if a.get_visible()]  # one budget
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b"]
+    assert [line.get_xdata().tolist() for line in axis.lines[1::2]] == [[100], [200]]
     assert len(profile_figure(KNOWN).axes) == 1
     assert len([a for a in pareto_figure(KNOWN).axes if a.get_visible()]) == 2
 
