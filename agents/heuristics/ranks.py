@@ -6,9 +6,8 @@ from __future__ import annotations
 from agents.heuristics.search import Filter, better
 from agents.heuristics.sets import fitting_sets
 from agents.scheduler import Budget, BudgetSpentError, Meter, Partial, Result
-from fragenv.schedule.choices import busiest_cycles
-from fragenv.schedule.problem import MAX_SLOTS, Problem
-from fragenv.schedule.state import State
+from fragenv.schedule.problem import Problem
+from fragenv.schedule.ranks import finish_cost, first_in_rank, upward_ranks
 
 
 class ListScheduler:
@@ -30,25 +29,6 @@ class ListScheduler:
         return Result.of(self.name, best or meter.finish(Partial(problem.initial())), meter)
 
 
-def upward_ranks(problem: Problem) -> list[int]:
-    """Per operator the longest way to the end of the network, in cycles: every task as long as it
-    takes on average of the fragments (or its bytes, where they take longer)."""
-    alone = [0] * len(problem.operators)
-    for node, options in enumerate(problem.choices):
-        singles = [c for c in options if not c.layers]
-        if singles:
-            cycles = [busiest_cycles(c, problem.library[c.fragment]) for c in singles]
-            loads = max(c.shape.weight_bytes for c in singles) // problem.chip.dram_bytes_per_cycle
-            alone[node] = max(sum(cycles) // len(cycles) * problem.batch, loads)
-    ranks = list(alone)
-    for node in reversed(range(len(ranks))):  # operators come in topological order
-        for tensor in problem.reads[node]:
-            maker = tensor - problem.num_inputs
-            if maker >= 0:
-                ranks[maker] = max(ranks[maker], alone[maker] + ranks[node])
-    return ranks
-
-
 def list_schedule(meter: Meter, ranks: list[int], allow: Filter | None) -> Partial | None:
     """One pass; None where the budget ends before it or ``allow`` leaves an operator without a
     choice."""
@@ -56,37 +36,12 @@ def list_schedule(meter: Meter, ranks: list[int], allow: Filter | None) -> Parti
     path = Partial(problem.initial())
     try:
         while not path.state.finished:
-            actions = _first_in_rank(problem, path.state, ranks, allow)
+            actions = first_in_rank(problem, path.state, ranks, allow)
             if not actions:
                 return None
             states = [(meter.apply(path.state, a), a) for a in actions]
-            state, action = min(states, key=lambda found: _finish(problem, *found))
+            state, action = min(states, key=lambda found: finish_cost(problem, *found))
             path = path.then(action, state)
     except BudgetSpentError:
         return None
     return path
-
-
-def _first_in_rank(
-    problem: Problem, state: State, ranks: list[int], allow: Filter | None
-) -> list[int]:
-    """The RUN actions of the ready operator with the highest rank."""
-    stride = problem.num_choices + 1
-    found: dict[int, list[int]] = {}
-    for action in problem.legal_actions(state):
-        node, index = divmod(action - MAX_SLOTS, stride)
-        if action < MAX_SLOTS or index == problem.num_choices:
-            continue
-        if allow is None or allow(problem.choices[node][index]):
-            found.setdefault(node, []).append(action)
-    return max(found.items(), key=lambda item: ranks[item[0]])[1] if found else []
-
-
-def _finish(problem: Problem, state: State, action: int) -> float:
-    """When the task of a state's last decision ends, over the bound of the latency, and its bytes,
-    over that of the traffic; each weighed by what the task was worth, its operators."""
-    node, index = divmod(action - MAX_SLOTS, problem.num_choices + 1)
-    choice = problem.choices[node][index]
-    end = max(max(state.ready[t]) for t in choice.outputs)
-    cost = end / problem.bound.latency_cycles + state.traffic_bytes / problem.bound.traffic_bytes
-    return cost / len(choice.operators) if choice.layers else cost

@@ -54,17 +54,24 @@ def equal_cells() -> tuple[tuple[nb201.Choices, ...], ...]:
 def cells_to_label(share: float, seed: int) -> tuple[tuple[nb201.Choices, ...], ...]:
     """A choice of at most ``share`` of all cells, each followed by the cells of the same function.
 
-    All functions of up to two operators are among them, the others are drawn; no label is looked
-    at. Only the first of each group needs a label: the others' are equal.
+    All functions of up to two operators are among them, and of those with more one for each number
+    of operators of every type; the others are drawn. No label is looked at. Only the first of each
+    group needs a label: the others' are equal.
     """
     rng = np.random.default_rng(seed)
     groups = equal_cells()
-    operators = [len(canonical.reduced(nb201.from_choices(group[0]))[0]) - 2 for group in groups]
+    operators = [tuple(sorted(_operators(group[0]))) for group in groups]
     drawn = rng.permutation(len(groups)).tolist()
-    first = [i for i in drawn if operators[i] <= _FEW_OPERATORS]
-    order = first + [i for i in drawn if operators[i] > _FEW_OPERATORS]
+    few = [i for i in drawn if len(operators[i]) <= _FEW_OPERATORS]
+    first = {operators[i]: i for i in reversed(drawn) if len(operators[i]) > _FEW_OPERATORS}
+    order = dict.fromkeys([*few, *first.values(), *drawn])
     count = int(share * len(nb201.runnable_choices()))
-    return tuple(groups[i] for i in order[:count])
+    return tuple(groups[i] for i in list(order)[:count])
+
+
+def _operators(choices: nb201.Choices) -> tuple[str, ...]:
+    """What a cell computes, without input, output and what has no effect."""
+    return canonical.reduced(nb201.from_choices(choices))[0][1:-1]
 
 
 class AttributeOracle:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from fragenv.schedule.problem import MAX_SLOTS, Problem
+from fragenv.schedule.problem import Problem
+from fragenv.schedule.ranks import finish_cost, first_in_rank, upward_ranks
 from fragenv.schedule.state import State
 
 
 def quick_schedule(problem: Problem) -> State:
-    """A finished state: operators in their order, each with the choice that raises the cost least.
+    """A finished state by one pass of list scheduling: of the operators that can run, the one from
+    which the way to the end is longest, on the fragment on which it ends earliest.
 
-    No search: some tens of milliseconds for a small network. The registered schedulers look
+    No search: some hundredths of a second for a small network. The registered schedulers look
     further.
     """
-    stride = problem.num_choices + 1
+    ranks = upward_ranks(problem)
     state = problem.initial()
     while not state.finished:
-        runs = [
-            action
-            for action in problem.legal_actions(state)
-            if action >= MAX_SLOTS and (action - MAX_SLOTS) % stride < problem.num_choices
-        ]
-        first = (runs[0] - MAX_SLOTS) // stride
-        options = [problem.apply(state, a) for a in runs if (a - MAX_SLOTS) // stride == first]
-        state = min(options, key=problem.cost)
+        actions = first_in_rank(problem, state, ranks)
+        found = [(problem.apply(state, action), action) for action in actions]
+        state = min(found, key=lambda option: finish_cost(problem, *option))[0]
     return state

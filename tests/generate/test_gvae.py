@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,14 @@ from fragenv.errors import FragenvError
 from fragenv.generate import gvae_training, nb201
 from fragenv.generate.accuracy import cell_accuracy, neighbour_spread, prediction_errors
 from fragenv.generate.architecture import Architecture
-from fragenv.generate.attributes import LATENCY, AttributeOracle, cell_attributes, cells_to_label
-from fragenv.generate.canonical import Distinct, same
+from fragenv.generate.attributes import (
+    LATENCY,
+    AttributeOracle,
+    cell_attributes,
+    cells_to_label,
+    equal_cells,
+)
+from fragenv.generate.canonical import Distinct, reduced, same
 from fragenv.generate.dense import DenseSpace
 from fragenv.generate.dense_batch import (
     DenseBatch,
@@ -98,6 +105,19 @@ def test_cells_to_label__are_few_and_each_stands_for_its_equals() -> None:
         first = nb201.from_choices(group[0])
         assert all(same(first, nb201.from_choices(cell)) for cell in group)
     assert cells_to_label(0.1, 0) == groups != cells_to_label(0.1, 1)
+
+
+def test_cells_to_label__have_all_small_functions_and_operators_in_every_number() -> None:
+    counts = [Counter(reduced(nb201.from_choices(group[0]))[0]) for group in equal_cells()]
+    labelled = set(cells_to_label(0.1, 0))
+    known = {
+        frozenset(count.items())
+        for group, count in zip(equal_cells(), counts, strict=True)
+        if group in labelled
+    }
+    assert known == {frozenset(count.items()) for count in counts}
+    small = [g for g, c in zip(equal_cells(), counts, strict=True) if c.total() <= 4]
+    assert small and labelled.issuperset(small)
 
 
 def test_attributes__are_what_is_measured() -> None:
