@@ -21,6 +21,7 @@ from fragenv.schedule.lower import lower
 from fragenv.schedule.problem import Problem
 from fragenv.serialize import write_bytes
 from fragenv.synth.configurations import Configuration, top_of
+from fragenv.synth.place import Effort
 from fragenv.synth.report import Row, as_markdown, measure
 from fragenv.synth.resources import Family
 from fragenv.synth.tools import nextpnr, yosys
@@ -52,6 +53,10 @@ def main(
     route: Annotated[
         bool, typer.Option(help="--no-route stops at the estimate after placement.")
     ] = True,
+    minutes: Annotated[
+        float,
+        typer.Option(min=0.1, help="Of a seed; its router may never end."),
+    ] = 60,
     emission: Annotated[
         Path | None, typer.Option(help="New folder for LeNet, emitted for this chip and circuit.")
     ] = None,
@@ -62,13 +67,14 @@ def main(
 
     scripts/synth.py EMISSION --family ecp5 --place finds the same of its emission. Results are
     kept; the first time takes Yosys and nextpnr five to twenty minutes of an idle core. Exit status
-    2 where a tool is missing or does not finish.
+    2 where a tool is missing or places nothing in its time.
     """
     try:
+        effort = Effort(range(1, seeds + 1), route, 60 * minutes)
         circuit = Fragment(LANES, LANES, (Stage.MAC, Stage.POOL) if pool else (Stage.MAC,))
         if emission is not None:
             _emit(circuit, emission)
-        text = _report(_measured(circuit, shell, range(1, seeds + 1), route), circuit)
+        text = _report(_measured(circuit, shell, effort), circuit)
         if output is not None:
             write_bytes(output, text.encode())
     except FragenvError as error:
@@ -77,7 +83,7 @@ def main(
     typer.echo(text)
 
 
-def _measured(circuit: Fragment, shell: bool, seeds: range, route: bool) -> list[Row]:
+def _measured(circuit: Fragment, shell: bool, effort: Effort) -> list[Row]:
     configuration = Configuration((0,), (circuit,), top_of(CHIP, (circuit,)))
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, transient=True) as progress:
@@ -86,7 +92,7 @@ def _measured(circuit: Fragment, shell: bool, seeds: range, route: bool) -> list
         def say(text: str) -> None:
             progress.update(task, description=text)
 
-        return measure(0, configuration, Family.ECP5, shell, seeds, route, say)
+        return measure(0, configuration, Family.ECP5, shell, effort, say)
 
 
 def _emit(circuit: Fragment, folder: Path) -> None:
@@ -106,7 +112,7 @@ def _report(rows: list[Row], circuit: Fragment) -> str:
         as_markdown(rows),
     ]
     for row in rows:
-        if row.placement is not None:
+        if row.placement is not None and row.placement.path_from:
             ends = f"`{row.placement.path_from}` to `{row.placement.path_to}`"
             lines.append(f"Longest path of {row.name}: {ends}.")
     return "\n".join(lines) + "\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from fragenv.errors import FragenvError
 from fragenv.serialize import write_bytes, write_json
 from fragenv.synth.configurations import configurations
+from fragenv.synth.place import Effort
 from fragenv.synth.report import Row, as_json, as_markdown, measure
 from fragenv.synth.resources import Family
 from fragenv.synth.tools import SynthesisError, yosys
@@ -33,6 +33,12 @@ def main(
     route: Annotated[
         bool, typer.Option(help="With --place: --no-route stops at the estimate after placement.")
     ] = True,
+    minutes: Annotated[
+        float,
+        typer.Option(
+            min=0.1, help="With --place: longest time of a seed; its router may never end."
+        ),
+    ] = 60,
     configuration: Annotated[
         int | None, typer.Option(help="Only this configuration, from 0 on.")
     ] = None,
@@ -51,8 +57,8 @@ def main(
     Exit status 2 where something is missing or wrong.
     """
     try:
-        tried = range(1, seeds + 1) if place else ()
-        rows = _rows(emission, family.value, tried, route, configuration, shell)
+        effort = Effort(range(1, seeds + 1), route, 60 * minutes) if place else None
+        rows = _rows(emission, family.value, effort, configuration, shell)
         target = output or emission
         target.mkdir(parents=True, exist_ok=True)
         command = shlex.join(["python", *sys.argv])
@@ -73,7 +79,7 @@ def main(
 
 
 def _rows(
-    emission: Path, family: str, seeds: Sequence[int], route: bool, only: int | None, shell: bool
+    emission: Path, family: str, effort: Effort | None, only: int | None, shell: bool
 ) -> list[Row]:
     yosys()  # a missing tool is reported before anything else
     found = configurations(emission)
@@ -90,8 +96,7 @@ def _rows(
                 found[number],
                 family,
                 shell,
-                seeds,
-                route,
+                effort,
                 lambda text, n=number: progress.update(  # type: ignore[misc]
                     task, description=f"configuration {n} of {len(found)}: {text}"
                 ),

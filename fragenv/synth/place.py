@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from fragenv.serialize import write_bytes
 from fragenv.synth.netlist import Design, cache_folder, key, netlist
 from fragenv.synth.registers import absorb_registers
-from fragenv.synth.tools import LOG, SynthesisError, nextpnr, run
+from fragenv.synth.tools import LOG, SynthesisError, UnfinishedError, nextpnr, run
 
 #: LFE5U-85F, the slowest grade, in the package with the most pins
 DEVICE = ("--85k", "--speed", "6", "--package", "CABGA756")
@@ -43,28 +43,40 @@ class Placement:
     routed: bool = True
 
 
-def place(design: Design, seeds: Iterable[int] = (1,), route: bool = True) -> Placement:
-    """Places and routes a design on an ECP5-85, speed grade 6; the best of some seeds.
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What is done for the best clock.
+
+    Args:
+        seeds: of nextpnr's random numbers; the best counts, and each is kept.
+        route: False stops after placement, which takes a fraction of the time.
+        limit_s: seconds of a seed. nextpnr's router may turn round its last wires for ever: a seed
+            that does not end counts as not routed, after all that are.
+    """
+
+    seeds: Sequence[int] = (1,)
+    route: bool = True
+    limit_s: float | None = None
+
+
+def place(design: Design, effort: Effort = Effort()) -> Placement:
+    """Places and routes a design on an ECP5-85, speed grade 6.
 
     A chip's memories are not on its pins but on other circuits of the die, and no package has pins
     for all of their wires: the design's inputs come from a shift register and its outputs go to
     one, so that every path is from register to register. Registers beside multipliers move into
     them (see ``absorb_registers``).
 
-    Args:
-        design: what is placed.
-        seeds: of nextpnr's random numbers; each is kept.
-        route: False stops after placement, which takes a fraction of the time.
-
     Raises:
-        SynthesisError: a tool is not there, or the design does not fit.
+        SynthesisError: a tool is not there, the design does not fit, or is not even placed in time.
     """
-    return max((_placed(design, seed, route) for seed in seeds), key=lambda p: p.clock_mhz)
+    found = [_placed(design, seed, effort) for seed in effort.seeds]
+    return max(found, key=lambda p: (p.routed, p.clock_mhz))
 
 
-def _placed(design: Design, seed: int, route: bool) -> Placement:
+def _placed(design: Design, seed: int, effort: Effort) -> Placement:
     version = nextpnr().version.split()[-1].strip(")")
-    kind = "" if route else "-unrouted"
+    kind = "" if effort.route else "-unrouted"
     name = f"{key(design, 'ecp5')}-{version}-{RECIPE}-{seed}{kind}.json"
     store = cache_folder() / name
     if not store.exists():
@@ -78,21 +90,31 @@ def _placed(design: Design, seed: int, route: bool) -> Placement:
             options = ["--json", "pins.json", "--report", "report.json", "--seed", str(seed)]
             options += ["--freq", str(TARGET_MHZ), "--timing-allow-fail"]
             options += ["--lpf-allow-unconstrained", "--quiet"]
-            run(nextpnr(), [*DEVICE, *options, *([] if route else ["--no-route"])], work)
+            options += [] if effort.route else ["--no-route"]
+            try:
+                run(nextpnr(), [*DEVICE, *options], work, effort.limit_s)
+            except UnfinishedError as error:
+                estimate = _first_clock(_log(work), str(error))
+                return Placement(estimate, "", "", estimate, seed, routed=False)
             report = json.loads((work / "report.json").read_text("utf-8"))
             # the log says it after placement, and again after routing
-            log = (work / LOG).read_text("utf-8", errors="replace")
-            report["estimate_mhz"] = _first_clock(log)
+            report["estimate_mhz"] = _first_clock(_log(work), "the design has no registers")
             write_bytes(store, json.dumps(report).encode())
     report = json.loads(store.read_text("utf-8"))
     clock, first, last = _longest(report)
-    return Placement(clock, first, last, report["estimate_mhz"], seed, route)
+    return Placement(clock, first, last, report["estimate_mhz"], seed, effort.route)
 
 
-def _first_clock(log: str) -> float:
+def _log(folder: Path) -> str:
+    log = folder / LOG
+    return log.read_text("utf-8", errors="replace") if log.exists() else ""
+
+
+def _first_clock(log: str, otherwise: str) -> float:
+    """MHz after placement; ``otherwise`` says why there may be none."""
     found = re.search(r"Max frequency for clock '[^']*': ([\d.]+) MHz", log)
     if found is None:
-        raise SynthesisError("the design has no registers, hence no clock")
+        raise SynthesisError(f"{otherwise}, hence no clock")
     return float(found[1])
 
 

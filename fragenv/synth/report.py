@@ -10,7 +10,7 @@ from fragenv.hardware.area_model import AreaModelError, area_of, shell_area
 from fragenv.hardware.resources import RESOURCES, Resources
 from fragenv.synth.configurations import Configuration, fragments_of, shell_of, whole
 from fragenv.synth.netlist import synthesise
-from fragenv.synth.place import Placement, place
+from fragenv.synth.place import Effort, Placement, place
 from fragenv.synth.tools import SynthesisError
 
 TITLES = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "sram": "block RAM"}
@@ -33,8 +33,7 @@ def measure(
     configuration: Configuration,
     family: str,
     with_shell: bool,
-    seeds: Sequence[int],
-    route: bool,
+    effort: Effort | None,
     progress: Callable[[str], None],
 ) -> list[Row]:
     """The rows of a configuration: with its shell, or each fragment standing alone.
@@ -43,14 +42,13 @@ def measure(
         number, configuration: which, and what it is.
         family: of FPGAs.
         with_shell: the whole chip.
-        seeds: of the placements of which the best counts; none where nothing is placed.
-        route: False estimates the clock after placement.
+        effort: of placement; None places nothing.
         progress: is told what is done next.
 
     Raises:
         SynthesisError: a tool is not there or refuses the design; no placement in this family.
     """
-    if seeds and family != "ecp5":
+    if effort is not None and family != "ecp5":
         raise SynthesisError(f"placement is for family ecp5 alone, not {family}; leave --place out")
     designs = {"whole": whole(configuration.top)} if with_shell else fragments_of(configuration.top)
     areas = _predicted(configuration, family, with_shell) or [None] * len(designs)
@@ -59,9 +57,9 @@ def measure(
         progress(f"{name}: Yosys")
         found = synthesise(design, family)
         placement = None
-        if seeds:
+        if effort is not None:
             progress(f"{name}: nextpnr")
-            placement = place(design, seeds, route)
+            placement = place(design, effort)
         rows.append(Row(number, name, predicted, found, placement))
     return rows
 

