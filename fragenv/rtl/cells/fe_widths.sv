@@ -23,28 +23,39 @@ module fe_widths #(
   localparam int          WidthBits = $clog2(Lanes + 1);
   localparam logic [15:0] Full      = 16'(Lanes);
 
-  // what the next group has before it, of all channels and of its group of the convolution: ready before
-  // it is asked for, so that no comparison waits for a subtraction
-  logic [15:0]          left_full_q, left_end_q, group_full_q;
-  logic [WidthBits-1:0] width_q;
-  logic [15:0]          left, group;
-  logic                 again, last, conv_end;
+  // The next group is the first one, the first of a group of the convolution, or another one: what each would be is
+  // known before it is known which, since that a RUN begins comes late.
+  localparam int Ways = 3;
 
-  assign again    = load_i || last_o;
-  assign left     = again ? total_i : conv_end_o ? left_end_q : left_full_q;
-  assign group    = again ? first_i : conv_end_o ? group_i : group_full_q;
-  assign conv_end = group < left && group <= Full;
-  assign last     = group >= left && left <= Full;
-  assign width_o  = 16'(width_q);
+  logic [Ways-1:0][15:0]          left, group;       // channels before the end of all, of the group of the convolution
+  logic [Ways-1:0][WidthBits-1:0] width;
+  logic [Ways-1:0]                last, conv_end;
+  logic [1:0]                     way;
+  // what the next group has before it, so that no comparison waits for a subtraction
+  logic [15:0]                    left_full_q, left_end_q, group_full_q;
+  logic [WidthBits-1:0]           width_q;
+
+  assign left    = {left_full_q, left_end_q, total_i};
+  assign group   = {group_full_q, group_i, first_i};
+  assign way     = load_i || last_o ? 2'd0 : conv_end_o ? 2'd1 : 2'd2;
+  assign width_o = 16'(width_q);
+
+  always_comb begin
+    for (int w = 0; w < Ways; w++) begin
+      conv_end[w] = group[w] < left[w] && group[w] <= Full;
+      last[w]     = group[w] >= left[w] && left[w] <= Full;
+      width[w]    = last[w] ? left[w][WidthBits-1:0] : conv_end[w] ? group[w][WidthBits-1:0] : Full[WidthBits-1:0];
+    end
+  end
 
   always_ff @(posedge clk_i) begin
     if (load_i || step_i) begin
-      left_full_q  <= left - Full;
-      left_end_q   <= left - group;
-      group_full_q <= group - Full;
-      width_q      <= last ? left[WidthBits-1:0] : conv_end ? group[WidthBits-1:0] : Full[WidthBits-1:0];
-      last_o       <= last;
-      conv_end_o   <= conv_end;
+      left_full_q  <= left[way] - Full;
+      left_end_q   <= left[way] - group[way];
+      group_full_q <= group[way] - Full;
+      width_q      <= width[way];
+      last_o       <= last[way];
+      conv_end_o   <= conv_end[way];
     end
   end
 endmodule
