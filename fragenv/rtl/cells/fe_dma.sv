@@ -51,7 +51,8 @@ module fe_dma #(
 
   localparam int CountBits = $clog2(QueueBeats) + 1;
 
-  logic                   store, request_moves, buffer_moves, reserve, release_place, has_place;
+  logic                   store_q;                   // beats move from 2 cycles after start_i on
+  logic                   request_moves, buffer_moves, reserve, release_place, has_place;
   logic                   started_q, asking_q, moving_q, moved_q, ask_end, move_end, last_answer;
   logic [CountBits-1:0]   reserved_q;                // beats that are in the queue or will come
   logic [31:0]            unanswered_q;              // writes to DRAM
@@ -60,30 +61,29 @@ module fe_dma #(
   logic [31:0]            moved_buffer;
   logic [15:0]            asked_bytes, moved_bytes;
 
-  assign store     = dma.store[0];
   assign has_place = !reserved_q[CountBits-1];       // QueueBeats alone has that bit
 
   // ---- a load asks the DRAM and writes what is queued; a store reads and asks with what is queued ----
-  assign request_valid_o   = asking_q && (store ? queued : has_place);
-  assign request_write_o   = store;
+  assign request_valid_o   = asking_q && (store_q ? queued : has_place);
+  assign request_write_o   = store_q;
   assign request_bytes_o   = asked_bytes;
   assign request_data_o    = queue_data;
   assign request_moves     = request_valid_o && request_ready_i;
 
-  assign read_valid_o      = moving_q && store && has_place;
+  assign read_valid_o      = moving_q && store_q && has_place;
   assign read_address_o    = moved_buffer;
-  assign write_valid_o     = moving_q && !store && queued;
+  assign write_valid_o     = moving_q && !store_q && queued;
   assign write_address_o   = moved_buffer;
   assign write_bytes_o     = moved_bytes;
   assign write_data_o      = queue_data;
   assign buffer_moves      = (read_valid_o && read_ready_i) || (write_valid_o && write_ready_i);
 
-  assign queue_ready   = store ? request_moves : buffer_moves;
-  assign reserve       = store ? buffer_moves : request_moves;
+  assign queue_ready   = store_q ? request_moves : buffer_moves;
+  assign reserve       = store_q ? buffer_moves : request_moves;
   assign release_place = queue_ready;
 
   assign last_answer = answer_valid_i && unanswered_q == 32'd1 && !asking_q;
-  assign done_o      = store ? last_answer : moved_q && write_idle_i;
+  assign done_o      = store_q ? last_answer : moved_q && write_idle_i;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -94,20 +94,23 @@ module fe_dma #(
       started_q      <= start_i;           // fe_pieces makes the first beat ready
       asking_q       <= started_q || (asking_q && !(request_moves && ask_end));
       moving_q       <= started_q || (moving_q && !(buffer_moves && move_end));
-      answer_valid_q <= answer_valid_i && !store;
-      moved_q        <= !store && ((buffer_moves && move_end) || (moved_q && !done_o));
+      answer_valid_q <= answer_valid_i && !store_q;
+      moved_q        <= !store_q && ((buffer_moves && move_end) || (moved_q && !done_o));
       reserved_q     <= reserved_q + CountBits'(reserve) - CountBits'(release_place);
-      unanswered_q   <= unanswered_q + 32'(store && request_moves) - 32'(store && answer_valid_i);
+      unanswered_q   <= unanswered_q + 32'(store_q && request_moves) - 32'(store_q && answer_valid_i);
     end
   end
 
-  always_ff @(posedge clk_i) answer_data_q <= answer_data_i;
+  always_ff @(posedge clk_i) begin
+    store_q       <= dma.store[0];
+    answer_data_q <= answer_data_i;
+  end
 
   fe_fifo #(.Bits(8 * BeatBytes), .Depth(QueueBeats)) u_queue (
     .clk_i   (clk_i),
     .rst_ni  (rst_ni),
-    .push_i  (store ? read_data_valid_i : answer_valid_q),
-    .data_i  (store ? read_data_i : answer_data_q),
+    .push_i  (store_q ? read_data_valid_i : answer_valid_q),
+    .data_i  (store_q ? read_data_i : answer_data_q),
     .valid_o (queued),
     .ready_i (queue_ready),
     .data_o  (queue_data)

@@ -34,6 +34,7 @@ module fe_queue #(
   localparam int DepthBits = $clog2(Depth);
 
   logic [64*Words-1:0]     entry_q [Depth];
+  logic [64*FieldWords-1:0] record_q;                // of the head: what hangs on it is all over the chip
   logic [DepthBits-1:0]    head_q, head_next, tail_q;
   logic [DepthBits:0]      count_q;
   logic [15:0]             index_q;
@@ -42,7 +43,7 @@ module fe_queue #(
 
   assign word_ready_o = count_q != (DepthBits + 1)'(Depth);
   assign push         = word_valid_i && word_ready_o && word_last_i;
-  assign record_o     = entry_q[head_q][64*Words-1:64*WaitWords];
+  assign record_o     = record_q;
   assign finished     = done_i && busy_q;
   assign free         = finished || !(busy_q || start_o);
   assign head_next    = head_q + DepthBits'(finished);
@@ -69,6 +70,8 @@ module fe_queue #(
       if (word_valid_i && word_ready_o) index_q <= word_last_i ? '0 : index_q + 16'd1;
     end
   end
+
+  always_ff @(posedge clk_i) record_q <= entry_q[head_next][64*Words-1:64*WaitWords];
 
   for (genvar w = 0; w < Words; w++) begin : gen_word
     always_ff @(posedge clk_i) begin
