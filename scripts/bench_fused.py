@@ -42,7 +42,7 @@ SOLVERS = ("beam", "annealing")
 TRAFFIC, LATENCY, LATENCY_CHIPS, NEVER = 0.6, 0.85, ("xc7z045", "cgra512"), 1.0
 #: a byte's share of what it counts in the default cost where cycles are searched for
 LITTLE = 1 / 1024
-FORMAT, VERSION = "fragenv-bench-fused", 2
+FORMAT, VERSION = "fragenv-bench-fused", 3
 
 
 @dataclass(frozen=True, slots=True)
