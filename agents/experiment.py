@@ -8,6 +8,7 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,17 @@ def new_folder(path: Path) -> Path:
     except OSError as error:
         raise FileError(f"cannot write the folder '{path}': {error.strerror}") from None
     return path
+
+
+def free_folder(path: Path) -> Path:
+    """The path, or the first of ``path-2``, ``path-3``, ... where nothing is yet: no run is written
+    over another one."""
+    numbered = (path.with_name(f"{path.name}-{n}") for n in count(2))
+    return next(
+        p
+        for p in chain([path], numbered)
+        if not p.exists() or (p.is_dir() and not any(p.iterdir()))
+    )
 
 
 def chosen_schedulers(names: Sequence[str] | None) -> dict[str, Scheduler]:

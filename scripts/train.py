@@ -23,6 +23,7 @@ from agents.experiment import (  # noqa: E402
     chosen_schedulers,
     compare,
     emit_verilog,
+    free_folder,
     new_folder,
     write_figure,
     write_run,
@@ -86,7 +87,10 @@ def main(
     seed: Annotated[int, typer.Option(help="Seed of training and schedulers.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     output: Annotated[
-        Path | None, typer.Option(help="Folder of the run; default: results/ENV-seedN.")
+        Path | None,
+        typer.Option(
+            help="Folder of the run; default: results/ENV-seedN, with a number where that is taken."
+        ),
     ] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Folder of an interrupted run to go on with.")
@@ -129,7 +133,8 @@ def main(
         probe = make_env(env, kwargs)
         if resume is not None:
             read_training(resume, identity(probe, env))
-        folder = new_folder(resume or output or Path("results") / f"{env}-seed{seed}")
+        default = free_folder(Path("results") / f"{env}-seed{seed}")
+        folder = new_folder(resume or output or default)
         config = TrainConfig(timesteps=timesteps, seed=seed, device=device)
         problem = probe.problem
         if isinstance(probe, GeneratedEnv):

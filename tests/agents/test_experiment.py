@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.experiment import chosen_schedulers, compare, write_run
+from agents.experiment import chosen_schedulers, compare, free_folder, write_run
 from agents.scheduler import SCHEDULERS, Budget, Meter
 from fragenv.errors import FragenvError
 from fragenv.models import zoo
@@ -20,6 +20,19 @@ def test_chosen_schedulers__are_all_unless_some_are_named() -> None:
     assert list(chosen_schedulers(["beam", "greedy"])) == ["beam", "greedy"]
     with pytest.raises(FragenvError, match="did you mean 'beam'"):
         chosen_schedulers(["beem"])
+
+
+def test_free_folder__holds_no_other_run(tmp_path: Path) -> None:
+    path = tmp_path / "LeNetChip-v0-seed0"
+    assert free_folder(path) == path
+    path.mkdir()
+    assert free_folder(path) == path  # empty
+    (path / "summary.json").write_text("{}")
+    second = free_folder(path)
+    assert second == tmp_path / "LeNetChip-v0-seed0-2"
+    second.mkdir()
+    (second / "training.json").write_text("{}")
+    assert free_folder(path) == tmp_path / "LeNetChip-v0-seed0-3"
 
 
 def test_meter__says_what_ended_a_search() -> None:
