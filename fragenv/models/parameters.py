@@ -84,7 +84,8 @@ def load_parameters(
     """
     found = import_onnx(path, batch, dims)
     if found.graph.operators != graph.operators:
-        raise ModelError(str(path), f"graph '{graph.name}' was not made from this file; import it")
+        why = f"graph '{graph.name}' was not made from this file; schedule the file itself"
+        raise ModelError(str(path), f"{why} (train.py --env ModelChip-v0 --model {path})")
     try:
         tensors = tensor_scales(found)
         macs = {
