@@ -28,7 +28,7 @@ from fragenv.generate.mmd import clustering_mmd, degree_mmd
 from fragenv.generate.molgan import MolGanGenerator
 from fragenv.generate.weights import shipped
 from fragenv.registry import Registry
-from fragenv.serialize import write_bytes
+from fragenv.serialize import make_folder, write_bytes
 
 SAMPLES = 1000
 #: draws of the sampling are independent of those of the trainings, which use seed 0
@@ -238,7 +238,7 @@ def main(
     command = shlex.join(["python", "scripts/bench_generators.py", *sys.argv[1:]])
     try:
         page = PAGES.get(system)()
-        output.mkdir(parents=True, exist_ok=True)
+        make_folder(output)
         missed = f"Missed: {'; '.join(page.missed)}." if page.missed else "Every limit is kept."
         if system == "dgmg":
             missed = "There is no limit here; its task with one is the cycles."
@@ -246,9 +246,6 @@ def main(
         write_bytes(output / f"{system}.md", f"{text}\n".encode())
     except FragenvError as error:
         typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(2) from None
-    except OSError as error:
-        typer.echo(f"Error: cannot make '{output}': {error.strerror}", err=True)
         raise typer.Exit(2) from None
     typer.echo(text)
     if page.missed:

@@ -15,7 +15,7 @@ from rich.progress import Progress
 
 from fragenv.errors import FragenvError
 from fragenv.generate.relational_digits import LAYERS, Blocks, Learnt, Wiring, blocks, learnt
-from fragenv.serialize import write_bytes
+from fragenv.serialize import make_folder, write_bytes
 
 NODES = 16
 #: (degree, rewiring): from a ring to the complete graph, and one degree from order to chance
@@ -93,7 +93,7 @@ def main(
     try:
         if width % NODES:
             raise FragenvError(f"--width {width} is no multiple of the {NODES} groups")
-        output.mkdir(parents=True, exist_ok=True)
+        make_folder(output)
         with Progress() as progress:
             bar = progress.add_task("training and scheduling", total=len(wirings))
             for wiring in wirings:
@@ -132,9 +132,6 @@ def main(
         write_bytes(output / "relational.md", f"{text}\n".encode())
     except FragenvError as error:
         typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(2) from None
-    except OSError as error:
-        typer.echo(f"Error: cannot make '{output}': {error.strerror}", err=True)
         raise typer.Exit(2) from None
     typer.echo(text)
     if faults:

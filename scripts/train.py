@@ -133,8 +133,7 @@ def main(
         probe = make_env(env, kwargs)
         if resume is not None:
             read_training(resume, identity(probe, env))
-        default = free_folder(Path("results") / f"{env}-seed{seed}")
-        folder = new_folder(resume or output or default)
+        folder = new_folder(resume or output or free_folder(Path("results") / f"{env}-seed{seed}"))
         config = TrainConfig(timesteps=timesteps, seed=seed, device=device)
         problem = probe.problem
         if isinstance(probe, GeneratedEnv):

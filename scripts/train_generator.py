@@ -49,6 +49,7 @@ from fragenv.generate.training import Trainer, TrainingConfig
 from fragenv.generate.vocabulary import Vocabulary
 from fragenv.generate.weights import WeightsError, read_weights, shipped, write_weights
 from fragenv.registry import Registry
+from fragenv.serialize import make_folder
 
 #: seconds between two states on disk, from which an interrupted training goes on
 SAVE_EVERY_S = 20.0
@@ -335,10 +336,7 @@ def main(
         if steps is not None:
             recipe = replace(recipe, config=replace(recipe.config, steps=steps))
         path = output or Path("results/generate") / f"{system}.safetensors"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise WeightsError(f"cannot make '{path.parent}': {error.strerror}") from None
+        make_folder(path.parent)
         model, seconds = run(recipe, seed, path, command)
     except FragenvError as error:
         typer.echo(f"Error: {error}", err=True)

@@ -31,6 +31,7 @@ from fragenv.patterns.similarity.weights import (
     save_encoder,
     write_tensors,
 )
+from fragenv.serialize import make_folder
 
 #: steps between two states on disk, from which an interrupted training goes on
 SAVE_EVERY = 500
@@ -99,10 +100,7 @@ def main(
     command = shlex.join(["python", "scripts/train_similarity.py", *sys.argv[1:]])
     config = TrainingConfig(steps=steps, triplet=triplet, seed=seed)
     try:
-        try:
-            output.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise WeightsError(f"cannot make '{output.parent}': {error.strerror}") from None
+        make_folder(output.parent)
         losses = run(config, blocks, output, command)
     except FragenvError as error:
         typer.echo(f"Error: {error}", err=True)

@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import csr_array
 
 from agents.scheduler import BudgetSpentError, Meter, Partial
+from fragenv.patterns.sparse_rows import matrix_of
 from fragenv.schedule.choices import Choice, busiest_cycles
 from fragenv.schedule.problem import MAX_SLOTS, Problem
 
@@ -237,11 +237,7 @@ class _Program:
         parts of columns count, those above a half are given."""
         if not all(self.running):
             return None
-        values = [value for row in self.rows for value in row.values()]
-        numbers = [number for row in self.rows for number in row]
-        starts = np.cumsum([0, *map(len, self.rows)])
-        shape = len(self.rows), len(self.columns)
-        matrix = csr_array((values, numbers, starts), shape)
+        matrix = matrix_of(self.rows, len(self.columns))
         found = milp(
             [column.cost for column in self.columns],
             integrality=np.full(len(self.columns), int(exact)),

@@ -7,7 +7,7 @@ from agents.heuristics.search import Filter, better
 from agents.heuristics.sets import fitting_sets
 from agents.scheduler import Budget, BudgetSpentError, Meter, Partial, Result
 from fragenv.schedule.problem import Problem
-from fragenv.schedule.ranks import finish_cost, first_in_rank, upward_ranks
+from fragenv.schedule.ranks import list_step, upward_ranks
 
 
 class ListScheduler:
@@ -36,12 +36,10 @@ def list_schedule(meter: Meter, ranks: list[int], allow: Filter | None) -> Parti
     path = Partial(problem.initial())
     try:
         while not path.state.finished:
-            actions = first_in_rank(problem, path.state, ranks, allow)
-            if not actions:
+            step = list_step(problem, path.state, ranks, meter.apply, allow)
+            if step is None:
                 return None
-            states = [(meter.apply(path.state, a), a) for a in actions]
-            state, action = min(states, key=lambda found: finish_cost(problem, *found))
-            path = path.then(action, state)
+            path = path.then(*step)
     except BudgetSpentError:
         return None
     return path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fragenv.schedule.problem import Problem
-from fragenv.schedule.ranks import finish_cost, first_in_rank, upward_ranks
+from fragenv.schedule.ranks import list_step, upward_ranks
 from fragenv.schedule.state import State
 
 
@@ -17,7 +17,7 @@ def quick_schedule(problem: Problem) -> State:
     ranks = upward_ranks(problem)
     state = problem.initial()
     while not state.finished:
-        actions = first_in_rank(problem, state, ranks)
-        found = [(problem.apply(state, action), action) for action in actions]
-        state = min(found, key=lambda option: finish_cost(problem, *option))[0]
+        step = list_step(problem, state, ranks, problem.apply)
+        assert step is not None  # no choice is left out
+        state = step[1]
     return state

@@ -24,11 +24,11 @@ from math import floor, inf
 import networkx as nx
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import csr_array
 
 from fragenv.graph.dataflow import DataflowGraph
 from fragenv.patterns.mine import MinedPattern
 from fragenv.patterns.pattern import Occurrence, Pattern
+from fragenv.patterns.sparse_rows import matrix_of
 
 #: seconds that the exact search may take, unless the caller says otherwise
 DEFAULT_SECONDS = 20.0
@@ -260,8 +260,4 @@ def _packing_rows(
 
 
 def _constraint(rows: list[dict[int, float]], right: list[float], width: int) -> LinearConstraint:
-    data = np.array([value for row in rows for value in row.values()])
-    columns = np.array([column for row in rows for column in row])
-    starts = np.cumsum([0, *(len(row) for row in rows)])
-    matrix = csr_array((data, columns, starts), shape=(len(rows), width))
-    return LinearConstraint(matrix, -inf, np.array(right))
+    return LinearConstraint(matrix_of(rows, width), -inf, np.array(right))

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy.optimize import linprog
-from scipy.sparse import csr_array
 
 from fragenv.errors import FragenvError
+from fragenv.patterns.sparse_rows import matrix_of
 from fragenv.schedule.bounds_task import closed_form
 
 if TYPE_CHECKING:
@@ -120,9 +120,9 @@ class _Relaxation:
         count = len(self.costs)
         found = linprog(
             self.costs,
-            A_ub=_matrix(self.rows, count) if self.rows else None,
+            A_ub=matrix_of(self.rows, count) if self.rows else None,
             b_ub=self.limits if self.rows else None,
-            A_eq=_matrix(self.running, count),
+            A_eq=matrix_of(self.running, count),
             b_eq=np.ones(len(self.running)),
             bounds=(0.0, 1.0),
             method="highs",
@@ -130,10 +130,3 @@ class _Relaxation:
         if found.x is None:
             raise FragenvError(f"no bound on DRAM bytes: {found.message}")
         return ceil(float(found.fun) * (1 - TOLERANCE) * self.unit)
-
-
-def _matrix(rows: list[dict[int, float]], columns: int) -> csr_array:
-    values = [value for row in rows for value in row.values()]
-    numbers = [number for row in rows for number in row]
-    starts = np.cumsum([0, *map(len, rows)])
-    return csr_array((values, numbers, starts), (len(rows), columns))

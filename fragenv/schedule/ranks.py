@@ -49,7 +49,21 @@ def first_in_rank(
     return max(found.items(), key=lambda item: ranks[item[0]])[1] if found else []
 
 
-def finish_cost(problem: Problem, state: State, action: int) -> float:
+def list_step(
+    problem: Problem,
+    state: State,
+    ranks: Sequence[int],
+    apply: Callable[[State, int], State],
+    allow: Callable[[Choice], bool] | None = None,
+) -> tuple[int, State] | None:
+    """The decision of list scheduling in a state and the state after it, by ``apply``; None where
+    nothing that ``allow`` takes can run."""
+    actions = first_in_rank(problem, state, ranks, allow)
+    found = [(action, apply(state, action)) for action in actions]
+    return min(found, key=lambda option: _finish_cost(problem, *option), default=None)
+
+
+def _finish_cost(problem: Problem, action: int, state: State) -> float:
     """When the task of a state's last decision ends, over the bound of the latency, and its bytes,
     over that of the traffic; each weighed by what the task was worth, its operators."""
     node, index = divmod(action - MAX_SLOTS, problem.num_choices + 1)
