@@ -67,7 +67,7 @@ module fe_buffer #(
 
   // ---- readers, cycle 0: decode; cycle 1: banks; cycle 2: memory ----
   logic [Readers-1:0]           r_valid, r_grant;
-  logic [Banks*Readers-1:0]     r_first, r_second, r_has;
+  logic [Banks*Readers-1:0]     r_first, r_second, r_wants, r_has;
   logic [IndexBits*Readers-1:0] r_first_index, r_second_index;
   logic [RowBits*Banks-1:0]     rows, rows_q;        // what each bank reads; a cycle later
 
@@ -75,7 +75,7 @@ module fe_buffer #(
     .clk_i   (clk_i),
     .rst_ni  (rst_ni),
     .valid_i (r_valid),
-    .wants_i (r_first | r_second),
+    .wants_i (r_wants),
     .ready_o (r_grant),
     .has_o   (r_has)
   );
@@ -87,6 +87,7 @@ module fe_buffer #(
     logic                  more, idle;
     // verilator lint_on UNUSEDSIGNAL
     logic [OffsetBits-1:0] offset, row_offset, offset_q;
+    logic [Banks-1:0]      first_bank;               // none where the row is kept
     logic [Banks-1:0]      row_first, row_second;    // banks whose rows come now
     logic                  follows, row_follows;     // the first row was the last one of the read before
     logic [4:0]            under_way_q;
@@ -109,6 +110,7 @@ module fe_buffer #(
       .offset_o       (offset),
       .first_o        (r_first[Banks*p+:Banks]),
       .second_o       (r_second[Banks*p+:Banks]),
+      .wants_o        (r_wants[Banks*p+:Banks]),
       .first_index_o  (r_first_index[IndexBits*p+:IndexBits]),
       .second_index_o (r_second_index[IndexBits*p+:IndexBits]),
       .follows_o      (follows),
@@ -117,10 +119,12 @@ module fe_buffer #(
       .idle_o         (idle)
     );
 
+    assign first_bank = follows ? '0 : r_first[Banks*p+:Banks];
+
     // from the grant: a register before the bank, the bank, a register behind it
     fe_delay #(.Bits(2 * Banks + OffsetBits + 1), .Steps(3)) u_row (
       .clk_i   (clk_i),
-      .value_i ({r_first[Banks*p+:Banks], r_second[Banks*p+:Banks], offset, follows}),
+      .value_i ({first_bank, r_second[Banks*p+:Banks], offset, follows}),
       .value_o ({row_first, row_second, row_offset, row_follows})
     );
 
@@ -151,7 +155,7 @@ module fe_buffer #(
 
   // ---- writers, cycle 0: decode; cycle 1: banks; cycle 2: bytes move to their lanes; then the bank ----
   logic [Writers-1:0]            w_valid, w_grant;
-  logic [Banks*Writers-1:0]      w_first, w_second;
+  logic [Banks*Writers-1:0]      w_first, w_second, w_wants;
   // verilator lint_off UNUSEDSIGNAL
   logic [Banks*Writers-1:0]      w_has;                // a write that moves has all its banks
   // verilator lint_on UNUSEDSIGNAL
@@ -165,7 +169,7 @@ module fe_buffer #(
     .clk_i   (clk_i),
     .rst_ni  (rst_ni),
     .valid_i (w_valid),
-    .wants_i (w_first | w_second),
+    .wants_i (w_wants),
     .ready_o (w_grant),
     .has_o   (w_has)
   );
@@ -197,6 +201,7 @@ module fe_buffer #(
       .offset_o       (offset),
       .first_o        (w_first[Banks*p+:Banks]),
       .second_o       (w_second[Banks*p+:Banks]),
+      .wants_o        (w_wants[Banks*p+:Banks]),
       .first_index_o  (w_first_index[IndexBits*p+:IndexBits]),
       .second_index_o (w_second_index[IndexBits*p+:IndexBits]),
       .follows_o      (follows),

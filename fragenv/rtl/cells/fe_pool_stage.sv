@@ -47,34 +47,44 @@ module fe_pool_stage #(
   localparam logic [15:0] Sum = 16'd2, Squares = 16'd3;
 
   // ---- window elements, one per cycle ----
-  logic        active_q, running_q, issue, full, last_s, last_element, last_group, all_end, first;
+  logic        active_q, running_q, issue, full, last_element, all_end;
+  logic        first_q, last_s_q, last_r_q, last_group_q;    // of this element, found while the one before is issued
   logic [15:0] r_q, s_q, y_q, x_q, channel_q;
   logic [31:0] row_q, col_q;
 
-  assign first        = r_q == '0 && s_q == '0;
-  assign issue        = active_q && !full && (!first || room_i);
-  assign out_start_o  = issue && first;
-  assign last_s       = s_q + 16'd1 == run.k_cols;
-  assign last_element = last_s && r_q + 16'd1 == run.k_rows;
-  assign last_group   = channel_q + 16'(Lanes) >= run.out_channels;
+  assign issue        = active_q && !full && (!first_q || room_i);
+  assign out_start_o  = issue && first_q;
+  assign last_element = last_s_q && last_r_q;
 
   always_ff @(posedge clk_i) begin
     if (issue) begin
-      s_q   <= s_q + 16'd1;
-      x_q   <= x_q + run.k_x_step;
-      col_q <= col_q + source.k_col_step;
-      if (last_s) begin
+      first_q  <= last_element;
+      s_q      <= s_q + 16'd1;
+      x_q      <= x_q + run.k_x_step;
+      col_q    <= col_q + source.k_col_step;
+      last_s_q <= 17'(s_q) + 17'd2 == 17'(run.k_cols);
+      if (last_s_q) begin
         {s_q, x_q, col_q} <= '0;
-        r_q   <= r_q + 16'd1;
-        y_q   <= y_q + run.k_y_step;
-        row_q <= row_q + source.k_row_step;
+        r_q      <= r_q + 16'd1;
+        y_q      <= y_q + run.k_y_step;
+        row_q    <= row_q + source.k_row_step;
+        last_s_q <= run.k_cols == 16'd1;
+        last_r_q <= 17'(r_q) + 17'd2 == 17'(run.k_rows);
       end
       if (last_element) begin
         {r_q, y_q, row_q} <= '0;
-        channel_q <= last_group ? '0 : channel_q + 16'(Lanes);
+        last_r_q     <= run.k_rows == 16'd1;
+        channel_q    <= last_group_q ? '0 : channel_q + 16'(Lanes);
+        last_group_q <= (last_group_q ? 17'(Lanes) : 17'(channel_q) + 17'(2 * Lanes)) >= 17'(run.out_channels);
       end
     end
-    if (start_i) {r_q, y_q, row_q, s_q, x_q, col_q, channel_q} <= '0;
+    if (start_i) begin
+      {r_q, y_q, row_q, s_q, x_q, col_q, channel_q} <= '0;
+      first_q      <= 1'b1;
+      last_s_q     <= run.k_cols == 16'd1;
+      last_r_q     <= run.k_rows == 16'd1;
+      last_group_q <= 17'(Lanes) >= 17'(run.out_channels);
+    end
   end
 
   // ---- what travels with an element ----
@@ -89,7 +99,7 @@ module fe_pool_stage #(
   logic [8*Lanes-1:0]  data;
   logic [32*Lanes-1:0] reduced_q;
 
-  assign beat.first   = first;
+  assign beat.first   = first_q;
   assign beat.last    = last_element;
   assign beat.middle  = s_q == run.first_x;
   assign beat.channel = channel_q + s_q;
@@ -100,7 +110,7 @@ module fe_pool_stage #(
     .run_i          (run_i),
     .sources_i      (source_i),
     .load_i         (start_i),
-    .step_i         (issue && last_element && last_group),
+    .step_i         (issue && last_element && last_group_q),
     .leave_i        (1'b0),
     .mark_i         (1'b0),
     .part_i         (2'd0),
@@ -130,7 +140,7 @@ module fe_pool_stage #(
       {running_q, active_q, last_q} <= '0;
     end else begin
       running_q <= start_i || (running_q && !done_o);
-      active_q  <= start_i || (active_q && !(issue && last_element && last_group && all_end));
+      active_q  <= start_i || (active_q && !(issue && last_element && last_group_q && all_end));
       last_q    <= data_valid && data_beat.last;
     end
   end

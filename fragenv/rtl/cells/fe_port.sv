@@ -2,8 +2,8 @@
 //
 // In        : valid_i, ready_o; address_i, bytes_i and what else belongs to the access (more_i).
 // Out       : valid_o with the access's banks (fe_bank_address) and more_o; it leaves where grant_i is 1.
-//             follows_o: its first row is the last one of the access that left in the cycle before it came; with
-//             Keeps, first_o is 0 then, because the user has that row.
+//             follows_o: its first row is the last one of the access that left in the cycle before it came. Only with
+//             Keeps: the user has that row, and wants_o is without its bank.
 // Latency   : 1 cycle.  Throughput: 1 access per cycle. ready_o is a register: a second access may wait.
 // Reset     : synchronous, active low.
 // Does not  : change the order of accesses.
@@ -30,6 +30,7 @@ module fe_port #(
   output logic [$clog2(RowBytes)-1:0] offset_o,
   output logic [Banks-1:0]            first_o,
   output logic [Banks-1:0]            second_o,
+  output logic [Banks-1:0]            wants_o,
   output logic [IndexBits-1:0]        first_index_o,
   output logic [IndexBits-1:0]        second_index_o,
   output logic                        follows_o,
@@ -54,7 +55,7 @@ module fe_port #(
   assign address = waits_q ? address_q : address_i;
   assign bytes   = waits_q ? bytes_q : bytes_i;
   assign row     = address[31:OffsetBits];
-  assign follows = Keeps && valid_o && grant_i && row == last_row_q;
+  assign follows = Keeps && valid_o && row == last_row_q;      // where free: what was there leaves now
 
   fe_bank_address #(
     .RowBytes(RowBytes), .Banks(Banks), .PageRows(PageRows), .Pages(Pages), .Complete(Complete),
@@ -81,8 +82,9 @@ module fe_port #(
   always_ff @(posedge clk_i) begin
     if (!waits_q) {address_q, bytes_q, more_q} <= {address_i, bytes_i, more_i};
     if (free) begin
-      {offset_o, second_o, follows_o} <= {offset, second, follows};
-      first_o                         <= follows ? '0 : first;
+      {offset_o, first_o, second_o}   <= {offset, first, second};
+      follows_o                       <= follows;
+      wants_o                         <= follows ? second : first | second;
       last_row_q                      <= second == '0 ? row : row + 1'b1;
       {first_index_o, second_index_o} <= {first_index, second_index};
       bytes_o                         <= bytes;
