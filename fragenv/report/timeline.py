@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from matplotlib import colormaps
@@ -146,9 +147,9 @@ def _draw_lanes(
         _bars(axis, [span], row[fragment], BOUND_COLOR, 0.9)
     for task in intervals.tasks:
         _bars(axis, task.runs, row[task.fragment], colors[task.node], 0.72)
-        whole = Span(task.runs[0].start, task.runs[-1].end)
+    for task, span in _longest_stretches(intervals.tasks):
         name = problem.operators[task.node].name
-        _label(axis, whole, row[task.fragment], name, colors[task.node], end)
+        _label(axis, span, row[task.fragment], name, colors[task.node], end)
     axis.set_yticks(range(len(names)), names, fontsize=8.5)
     axis.set_ylim(max(3, len(names)) - 0.5, -0.5)
     axis.tick_params(axis="y", length=0)
@@ -157,6 +158,21 @@ def _draw_lanes(
     axis.set_axisbelow(True)
     for side in ("top", "right", "left"):
         axis.spines[side].set_visible(False)
+
+
+def _longest_stretches(tasks: Sequence[Task]) -> Iterator[tuple[Task, Span]]:
+    """Of each task the longest time in which its fragment runs nothing else."""
+    runs = [
+        (task.fragment, run.start, run.end, i) for i, task in enumerate(tasks) for run in task.runs
+    ]
+    longest: dict[int, Span] = {}
+    for (_, number), stretch in groupby(sorted(runs), key=lambda run: (run[0], run[3])):
+        first, *others = stretch
+        span = Span(first[1], others[-1][2] if others else first[2])
+        known = longest.get(number)
+        if known is None or span.end - span.start > known.end - known.start:
+            longest[number] = span
+    return ((tasks[i], span) for i, span in longest.items())
 
 
 def _bars(axis: Axes, spans: list[Span], row: int, color: str | Color, height: float) -> None:
