@@ -19,12 +19,12 @@ from fragenv.synth.tools import LOG, SynthesisError, UnfinishedError, nextpnr, r
 DEVICE = ("--85k", "--speed", "6", "--package", "CABGA756")
 #: what the router aims at, MHz; it reports what it reaches either way
 TARGET_MHZ = 100
+#: the placer cares more for long paths than it does by default, and less for the wires of others
+TIMING = ("--placer-heap-timingweight", "30", "--placer-heap-critexp", "4")
 #: the clock's port
 CLOCK = "clk_i"
-
-
 #: grows where the same design is placed in another way, so that kept results are of this one
-RECIPE = 2
+RECIPE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def _placed(design: Design, seed: int, effort: Effort) -> Placement:
             options += ["--lpf-allow-unconstrained", "--quiet"]
             options += [] if effort.route else ["--no-route"]
             try:
-                run(nextpnr(), [*DEVICE, *options], work, effort.limit_s)
+                run(nextpnr(), [*DEVICE, *TIMING, *options], work, effort.limit_s)
             except UnfinishedError as error:
                 estimate = _first_clock(_log(work), str(error))
                 return Placement(estimate, "", "", estimate, seed, routed=False)

@@ -39,35 +39,43 @@ module fe_port #(
   output logic                        idle_o         // no access waits
 );
   localparam int OffsetBits = $clog2(RowBytes);
+  localparam int RowBits    = $clog2(Banks) + IndexBits;     // as in fe_bank_address
 
-  logic                  waits_q, free, follows;
-  logic [31-OffsetBits:0] row, last_row_q;       // rows of the buffer; the last one of the access that is out
-  logic [31:0]           address_q, address;
-  logic [15:0]           bytes_q, bytes;
-  logic [MoreBits-1:0]   more_q;
-  logic [OffsetBits-1:0] offset;
-  logic [Banks-1:0]      first, second;
-  logic [IndexBits-1:0]  first_index, second_index;
+  typedef struct packed {
+    logic [RowBits-1:0]    row;                  // of the buffer, its first one
+    logic [OffsetBits-1:0] offset;
+    logic [Banks-1:0]      first, second;
+    logic [IndexBits-1:0]  first_index, second_index;
+    logic [15:0]           bytes;
+    logic [MoreBits-1:0]   more;
+  } access_t;
+
+  logic               waits_q, free, follows;
+  logic [RowBits-1:0] last_row_q;                // the last row of the access that is out
+  access_t            arrives, waiting_q, next;
 
   assign ready_o = !waits_q;
   assign idle_o  = !waits_q && !valid_o;
   assign free    = !valid_o || grant_i;
-  assign address = waits_q ? address_q : address_i;
-  assign bytes   = waits_q ? bytes_q : bytes_i;
-  assign row     = address[31:OffsetBits];
-  assign follows = Keeps && valid_o && row == last_row_q;      // where free: what was there leaves now
+  assign next    = waits_q ? waiting_q : arrives;
+  assign follows = Keeps && valid_o && next.row == last_row_q;      // where free: what was there leaves now
+
+  // decoded before it waits, so that nothing is left to do when it leaves
+  assign arrives.row   = RowBits'(address_i >> OffsetBits);
+  assign arrives.bytes = bytes_i;
+  assign arrives.more  = more_i;
 
   fe_bank_address #(
     .RowBytes(RowBytes), .Banks(Banks), .PageRows(PageRows), .Pages(Pages), .Complete(Complete),
     .IndexBits(IndexBits)
   ) u_address (
-    .address_i      (address),
-    .bytes_i        (bytes),
-    .offset_o       (offset),
-    .first_o        (first),
-    .second_o       (second),
-    .first_index_o  (first_index),
-    .second_index_o (second_index)
+    .address_i      (address_i),
+    .bytes_i        (bytes_i),
+    .offset_o       (arrives.offset),
+    .first_o        (arrives.first),
+    .second_o       (arrives.second),
+    .first_index_o  (arrives.first_index),
+    .second_index_o (arrives.second_index)
   );
 
   always_ff @(posedge clk_i) begin
@@ -80,15 +88,18 @@ module fe_port #(
   end
 
   always_ff @(posedge clk_i) begin
-    if (!waits_q) {address_q, bytes_q, more_q} <= {address_i, bytes_i, more_i};
+    if (!waits_q) waiting_q <= arrives;
     if (free) begin
-      {offset_o, first_o, second_o}   <= {offset, first, second};
-      follows_o                       <= follows;
-      wants_o                         <= follows ? second : first | second;
-      last_row_q                      <= second == '0 ? row : row + 1'b1;
-      {first_index_o, second_index_o} <= {first_index, second_index};
-      bytes_o                         <= bytes;
-      more_o                          <= waits_q ? more_q : more_i;
+      offset_o       <= next.offset;
+      first_o        <= next.first;
+      second_o       <= next.second;
+      wants_o        <= follows ? next.second : next.first | next.second;
+      follows_o      <= follows;
+      last_row_q     <= next.second == '0 ? next.row : next.row + 1'b1;
+      first_index_o  <= next.first_index;
+      second_index_o <= next.second_index;
+      bytes_o        <= next.bytes;
+      more_o         <= next.more;
     end
   end
 endmodule

@@ -4,8 +4,8 @@
 // Queues    : word_valid_o (one bit per unit) with word_o and word_last_o; a word moves where the unit's
 //             word_ready_i is 1.
 // Check     : a header names its unit [7:0], the length of the payload in words [15:8], which must be the
-//             unit's, and the CRC-32 [63:32] of its own lower half and the payload. A record's last word
-//             is handed over only where all of that is right; otherwise error_o becomes and stays 1 and
+//             unit's, and the CRC-32 [63:32] of its own lower half and the payload. word_last_o is 1 with
+//             a record's last word only where all of that is right; otherwise error_o becomes and stays 1 and
 //             nothing follows, so that no queue ever releases a damaged record.
 // End       : the record of unit 255 holds waits; over_o is 1 once they are met.
 // Latency   : 1 cycle.  Throughput: a word per cycle, headers too.  Reset: synchronous, active low.
@@ -35,6 +35,7 @@ module fe_sequencer #(
   logic                    payload_q;       // program_i belongs to the payload
   logic                    first_q;         // and is its first word
   logic                    valid_q;         // word_o is a word of the payload
+  logic                    last_q;          // and the last one of its record
   logic                    loaded_q, moves, step, known, intact, ended;
   logic [7:0]              unit_q, left_q;
   logic [31:0]             crc_q, wanted_q;
@@ -42,9 +43,11 @@ module fe_sequencer #(
   logic [64*WaitWords-1:0] waits_q;         // counts of units that the chip does not have
   // verilator lint_on UNUSEDSIGNAL
 
-  assign intact = !word_last_o || crc_q == wanted_q;
-  assign ended  = valid_q && unit_q == EndUnit;
-  assign step   = moves && !loaded_q && !error_o;
+  // a word does not wait for the check, which takes long; that it is the last one does
+  assign intact      = !last_q || crc_q == wanted_q;
+  assign word_last_o = last_q && intact;
+  assign ended       = valid_q && unit_q == EndUnit;
+  assign step        = moves && !loaded_q && !error_o;
 
   always_comb begin
     word_valid_o = '0;
@@ -53,7 +56,7 @@ module fe_sequencer #(
     over_o       = loaded_q;
     for (int u = 0; u < Units; u++) begin
       if (unit_q == 8'(u)) begin
-        word_valid_o[u] = valid_q && intact && !error_o;
+        word_valid_o[u] = valid_q && !error_o;
         moves           = !valid_q || word_ready_i[u];
         known           = left_q == UnitWords[8*u+:8];
       end
@@ -72,15 +75,15 @@ module fe_sequencer #(
         payload_q <= !payload_q || left_q != 8'd1;
         first_q   <= !payload_q;
         valid_q   <= payload_q;
-        loaded_q  <= ended && word_last_o && intact;
+        loaded_q  <= ended && word_last_o;
       end
     end
   end
 
   always_ff @(posedge clk_i) begin
     if (step) begin
-      word_o      <= program_i;
-      word_last_o <= left_q == 8'd1;
+      word_o <= program_i;
+      last_q <= left_q == 8'd1;
       if (payload_q) begin
         left_q <= left_q - 8'd1;
         crc_q  <= crc32(crc_q, program_i);
