@@ -54,7 +54,8 @@ def test_port__gives_accesses_in_order_decoded(keeps: int) -> None:
         },
         {
             **dict.fromkeys(("ready_o", "valid_o", "idle_o", "follows_o"), 1),
-            **{"offset_o": 3, "first_o": banks, "second_o": banks, "first_index_o": 4},
+            **{"offset_o": 3, "first_o": banks, "second_o": banks, "wants_o": banks},
+            "first_index_o": 4,
             **{"second_index_o": 4, "bytes_o": 16, "more_o": 20},
         },
         RowBytes=8,
@@ -94,9 +95,8 @@ def test_port__gives_accesses_in_order_decoded(keeps: int) -> None:
             want = _banks(start, count, rows, banks, page_rows)
             follows = keeps and came == left and start // 8 == last_row
             assert cell.get("follows_o") == int(follows)
-            if follows:
-                want = (want[0], 0, *want[2:])
-                followed += 1
+            followed += follows
+            assert cell.get("wants_o") == (want[2] if follows else want[1] | want[2])
             names = ("offset_o", "first_o", "second_o", "first_index_o", "second_index_o")
             known = 5 if want[2] else 4  # the index of a row that is touched
             assert tuple(cell.get(name) for name in names)[:known] == want[:known]
