@@ -166,11 +166,11 @@ def _longest_stretches(tasks: Sequence[Task]) -> Iterator[tuple[Task, Span]]:
         (task.fragment, run.start, run.end, i) for i, task in enumerate(tasks) for run in task.runs
     ]
     longest: dict[int, Span] = {}
-    for (_, number), stretch in groupby(sorted(runs), key=lambda run: (run[0], run[3])):
-        first, *others = stretch
-        span = Span(first[1], others[-1][2] if others else first[2])
-        known = longest.get(number)
-        if known is None or span.end - span.start > known.end - known.start:
+    for (_, number), group in groupby(sorted(runs), key=lambda run: (run[0], run[3])):
+        stretch = list(group)
+        span = Span(stretch[0][1], stretch[-1][2])
+        known = longest.setdefault(number, span)
+        if span.end - span.start > known.end - known.start:
             longest[number] = span
     return ((tasks[i], span) for i, span in longest.items())
 
