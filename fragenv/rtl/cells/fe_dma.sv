@@ -53,7 +53,8 @@ module fe_dma #(
 
   logic                   store_q;                   // beats move from 2 cycles after start_i on
   logic                   request_moves, buffer_moves, reserve, release_place, has_place;
-  logic                   started_q, asking_q, moving_q, moved_q, ask_end, move_end, last_answer;
+  logic                   started_q, asking_q, moving_q, moved_q, ask_end, move_end;
+  logic                   asking_next, acknowledged, one_left, one_left_q;
   logic [CountBits-1:0]   reserved_q;                // beats that are in the queue or will come
   logic [31:0]            unanswered_q;              // writes to DRAM
   logic                   answer_valid_q, queued, queue_ready;
@@ -82,22 +83,32 @@ module fe_dma #(
   assign reserve       = store_q ? buffer_moves : request_moves;
   assign release_place = queue_ready;
 
-  assign last_answer = answer_valid_i && unanswered_q == 32'd1 && !asking_q;
-  assign done_o      = store_q ? last_answer : moved_q && write_idle_i;
+  // ---- what done_o hangs on is known a cycle before: it starts the next command at once ----
+  assign asking_next  = started_q || (asking_q && !(request_moves && ask_end));
+  assign acknowledged = store_q && answer_valid_i;
+  always_comb begin
+    case ({store_q && request_moves, acknowledged})
+      2'b10:   one_left = unanswered_q == 32'd0;
+      2'b01:   one_left = unanswered_q == 32'd2;
+      default: one_left = unanswered_q == 32'd1;
+    endcase
+  end
+  assign done_o = store_q ? answer_valid_i && one_left_q : moved_q && write_idle_i;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      {started_q, asking_q, moving_q, moved_q, answer_valid_q} <= '0;
+      {started_q, asking_q, moving_q, moved_q, answer_valid_q, one_left_q} <= '0;
       reserved_q   <= '0;
       unanswered_q <= '0;
     end else begin
       started_q      <= start_i;           // fe_pieces makes the first beat ready
-      asking_q       <= started_q || (asking_q && !(request_moves && ask_end));
+      asking_q       <= asking_next;
+      one_left_q     <= one_left && !asking_next;
       moving_q       <= started_q || (moving_q && !(buffer_moves && move_end));
       answer_valid_q <= answer_valid_i && !store_q;
       moved_q        <= !store_q && ((buffer_moves && move_end) || (moved_q && !done_o));
       reserved_q     <= reserved_q + CountBits'(reserve) - CountBits'(release_place);
-      unanswered_q   <= unanswered_q + 32'(store_q && request_moves) - 32'(store_q && answer_valid_i);
+      unanswered_q   <= unanswered_q + 32'(store_q && request_moves) - 32'(acknowledged);
     end
   end
 

@@ -35,7 +35,7 @@ module fe_queue #(
 
   logic [64*Words-1:0]     entry_q [Depth];
   logic [64*FieldWords-1:0] record_q;                // of the head: what hangs on it is all over the chip
-  logic [DepthBits-1:0]    head_q, head_next, tail_q;
+  logic [DepthBits-1:0]    head_q, head_next, following, tail_q;
   logic [DepthBits:0]      count_q;
   logic [15:0]             index_q;
   logic [Depth-1:0]        met;                      // the waits of each entry
@@ -47,6 +47,7 @@ module fe_queue #(
   assign finished     = done_i && busy_q;
   assign free         = finished || !(busy_q || start_o);
   assign head_next    = head_q + DepthBits'(finished);
+  assign following    = head_q + DepthBits'(busy_q);
   assign complete_o   = finished && (!Counted || record_o[31:16] != '0);
 
   always_comb begin
@@ -71,7 +72,10 @@ module fe_queue #(
     end
   end
 
-  always_ff @(posedge clk_i) record_q <= entry_q[head_next][64*Words-1:64*WaitWords];
+  // done_i comes from far away: it only says when, which entry is known before
+  always_ff @(posedge clk_i) begin
+    if (!busy_q || done_i) record_q <= entry_q[following][64*Words-1:64*WaitWords];
+  end
 
   for (genvar w = 0; w < Words; w++) begin : gen_word
     always_ff @(posedge clk_i) begin
