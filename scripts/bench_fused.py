@@ -41,8 +41,8 @@ SOLVERS = ("beam", "annealing")
 #: limits of depth 3 over depth 1: bytes everywhere, cycles on these chips, either anywhere
 TRAFFIC, LATENCY, LATENCY_CHIPS, NEVER = 0.6, 0.85, ("xc7z045", "cgra512"), 1.0
 #: a byte's share of what it counts in the default cost where cycles are searched for
-LITTLE = 1 / 64
-FORMAT, VERSION = "fragenv-bench-fused", 2
+LITTLE = 1 / 1024
+FORMAT, VERSION = "fragenv-bench-fused", 3
 
 
 @dataclass(frozen=True, slots=True)

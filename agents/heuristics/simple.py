@@ -104,7 +104,10 @@ class BeamScheduler:
     """Beam search: the schedules of covers, sets of fragments that stay bound, a wide beam within
     the best of these, one among what the covers consist of, and one within a set of fragments that
     work side by side. Where the budget is enough for it, half of it goes into a wide beam over all
-    choices, swapping where it pays."""
+    choices, swapping where it pays.
+
+    Where layers may be fused, even a narrow beam over all choices of a set takes a good part of a
+    small budget: sets are left to the covers then, and one beam fuses nothing."""
 
     name = "beam"
     deterministic = True
@@ -115,17 +118,22 @@ class BeamScheduler:
         covered = try_covers(meter, budget.apply_calls // 6)
         if covered:
             best = covered[0][1]
-        sets = try_sets(meter, budget.apply_calls // 12)
-        if sets:
-            chosen, path = sets[0]
-            found = widest_beam(meter, budget.apply_calls // 12, within(chosen))
-            best = better(problem, best, better(problem, path, found))
+        fuses = any(choice.layers for options in problem.choices for choice in options)
         # the narrowest beam tries about every choice once
         everything = sum(map(len, problem.choices))
+        if not (covered and fuses and everything > budget.apply_calls // 4):
+            sets = try_sets(meter, budget.apply_calls // 12)
+            if sets:
+                chosen, path = sets[0]
+                found = widest_beam(meter, budget.apply_calls // 12, within(chosen))
+                best = better(problem, best, better(problem, path, found))
         free = everything < meter.left // 2
         if covered:
             share = meter.left // 2 if free else meter.left
             filters = [among_covers(problem, covered)]
+            if fuses:
+                used = {problem.choices[n][i].fragment for n, i in covered[0][0].tasks}
+                filters.append(lambda c: c.fragment in used and not c.layers)
             filters += [within(chosen) for chosen in side_by_side(problem)[:1]]
             for allow in filters:
                 found = widest_beam(meter, share // len(filters), allow)
