@@ -5,17 +5,20 @@ from __future__ import annotations
 import random
 
 import pytest
+from blocks import inverted_residual
 from strategies import GraphBuilder, random_graph
 
 import agents.heuristics  # noqa: F401 - registers the schedulers
-from agents.heuristics.search import beam_search
+from agents.heuristics import simple
+from agents.heuristics.search import Filter, beam_search, widest_beam
 from agents.heuristics.sets import fitting_sets
-from agents.scheduler import SCHEDULERS, Budget, Meter
+from agents.scheduler import SCHEDULERS, Budget, Meter, Partial
 from fragenv.errors import FragenvError
 from fragenv.graph.operators import OpKind
 from fragenv.hardware.chip import Area
 from fragenv.hardware.fragment import Stage
 from fragenv.models import zoo
+from fragenv.schedule.choices import Choice
 from fragenv.schedule.problem import MAX_SLOTS, Problem
 from fragenv.schedule.state import BindRecord, State, TaskRecord
 
@@ -87,6 +90,23 @@ def test_beam__finds_the_optimum_of_a_tiny_problem() -> None:
     problem = Problem(build.graph(), "ecp5-85", 1)
     optimum = best_by_brute_force(problem, problem.initial())
     assert SCHEDULERS.get("beam").solve(problem, Budget(5000), 0).cost == pytest.approx(optimum)
+
+
+def test_beam__with_a_small_budget_looks_at_schedules_that_fuse_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    problem = Problem(inverted_residual(), "cgra512", 1, max_depth=3)
+    offered = [choice for options in problem.choices for choice in options]
+    assert any(choice.layers for choice in offered)
+    passed: list[list[Choice]] = []
+
+    def beam(meter: Meter, calls: int, allow: Filter | None = None) -> Partial | None:
+        passed.append([choice for choice in offered if allow is None or allow(choice)])
+        return widest_beam(meter, calls, allow)
+
+    monkeypatch.setattr(simple, "widest_beam", beam)
+    SCHEDULERS.get("beam").solve(problem, Budget(4 * len(offered) - 4), seed=0)
+    assert any(choices and not any(c.layers for c in choices) for choices in passed)
 
 
 def test_schedulers__unknown_name_is_refused() -> None:
