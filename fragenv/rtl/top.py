@@ -86,7 +86,7 @@ module {top} #(
       error_o     <= 1'b0;
     end else begin
       for (int u = 0; u < Units; u++) begin
-        completed_q[16*u+:16] <= completed_q[16*u+:16] + 16'(complete[u]);
+        if (complete[u]) completed_q[16*u+:16] <= completed_q[16*u+:16] + 16'd1;
       end
       error_o <= error_o || buffer_error || unbound_error || program_error;
     end

@@ -148,7 +148,7 @@ module fe_array_stage #(
   beat_t               beat, data_beat, add_beat, sum_beat; // each place needs some of the fields
   // verilator lint_on UNUSEDSIGNAL
   logic [SumStage:0]   data_valid_q;
-  logic                running_q, drain_busy, data_valid, is_data, fetch_idle, data_ready;
+  logic                running_q, front_idle_q, drain_busy, data_valid, is_data, fetch_idle, data_ready;
   logic [8*XLanes-1:0] data;
 
   assign beat.swap      = take;
@@ -200,8 +200,7 @@ module fe_array_stage #(
   assign data_q[0]       = data_beat;
   assign add_beat        = data_q[AddStage];
   assign sum_beat        = data_q[SumStage];
-  assign done_o          = running_q && b_idle && !busy_q && fetch_idle && data_valid_q[SumStage:1] == '0
-                        && !drain_busy && tail_idle_i;
+  assign done_o          = running_q && front_idle_q && data_valid_q[SumStage:1] == '0 && !drain_busy && tail_idle_i;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -220,6 +219,8 @@ module fe_array_stage #(
   end
 
   always_ff @(posedge clk_i) begin
+    // a cycle late: the last pixel is on its way through the multipliers for longer
+    front_idle_q <= running_q && b_idle && !busy_q && fetch_idle;
     if (take) block_q <= ready;
     for (int i = 1; i <= SumStage; i++) data_q[i] <= data_q[i-1];
     if (!rst_ni || start_i || (issue && tile_end)) begin

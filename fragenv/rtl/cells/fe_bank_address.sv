@@ -27,7 +27,8 @@ module fe_bank_address #(
   output logic [Banks-1:0]            first_o,        // the bank of the first row, one bit
   output logic [Banks-1:0]            second_o,       // that of the next row; 0 where it is not touched
   output logic [IndexBits-1:0]        first_index_o,
-  output logic [IndexBits-1:0]        second_index_o
+  output logic [IndexBits-1:0]        second_index_o,
+  output logic                        crosses_o       // the next row is touched
 );
   localparam int OffsetBits = $clog2(RowBytes);
   localparam int BankBits   = $clog2(Banks);
@@ -35,30 +36,38 @@ module fe_bank_address #(
   localparam int RowBits    = BankBits + IndexBits;
 
   logic [RowBits-1:0]  row, next;
-  logic [BankBits-1:0] first_bank, second_bank;
-  logic                crosses, first_last, second_last;
+  logic [BankBits-1:0] first_bank, second_bank, skewed, step;
+  logic                first_last, second_last;
 
-  assign offset_o = address_i[OffsetBits-1:0];
-  assign row      = RowBits'(address_i >> OffsetBits);
-  assign next     = row + 1'b1;
-  assign crosses  = (OffsetBits + 2)'(offset_o) + (OffsetBits + 2)'(bytes_i) > (OffsetBits + 2)'(RowBytes);
+  assign offset_o  = address_i[OffsetBits-1:0];
+  assign row       = RowBits'(address_i >> OffsetBits);
+  assign next      = row + 1'b1;
+  assign crosses_o = (OffsetBits + 2)'(offset_o) + (OffsetBits + 2)'(bytes_i) > (OffsetBits + 2)'(RowBytes);
 
   assign first_last  = !Complete && 32'(row >> (BankBits + DepthBits)) == 32'(Pages - 1);
   assign second_last = !Complete && 32'(next >> (BankBits + DepthBits)) == 32'(Pages - 1);
 
   // in the incomplete page the bits of a row's number change places
-  assign first_bank     = first_last  ? BankBits'({row >> (DepthBits + 1), row[0]}) : skewed(row);
-  assign second_bank    = second_last ? BankBits'({next >> (DepthBits + 1), next[0]}) : skewed(next);
+  assign first_bank     = first_last  ? BankBits'({row >> (DepthBits + 1), row[0]}) : skewed;
+  assign second_bank    = second_last ? BankBits'({next >> (DepthBits + 1), next[0]}) : skewed + step;
   assign first_index_o  = place(row, first_last);
   assign second_index_o = place(next, second_last);
   assign first_o        = Banks'(1) << first_bank;
-  assign second_o       = crosses ? Banks'(1) << second_bank : '0;
+  assign second_o       = crosses_o ? Banks'(1) << second_bank : '0;
 
-  // from one row to the next a bank's number grows by 1, 2 or 3, hence not with two banks
-  function automatic logic [BankBits-1:0] skewed(input logic [RowBits-1:0] number);
-    skewed = number[BankBits-1:0];
-    if (Banks > 2) skewed = skewed + BankBits'(number >> BankBits) + BankBits'(number >> (2 * BankBits));
-  endfunction
+  // From one row to the next a bank's number grows by 1, 2 or 3, hence not with two banks: 1, and the
+  // carries into the parts that are added. So the second bank does not wait for the next row's number.
+  if (Banks > 2) begin : gen_skew
+    localparam bit Thrice = RowBits > 2 * BankBits;
+    logic carry, carry_on;
+    assign carry    = &row[BankBits-1:0];
+    assign carry_on = Thrice && carry && BankBits'(row >> BankBits) == '1;
+    assign skewed   = row[BankBits-1:0] + BankBits'(row >> BankBits) + BankBits'(row >> (2 * BankBits));
+    assign step     = BankBits'(1) + BankBits'(carry) + BankBits'(carry_on);
+  end else begin : gen_no_skew
+    assign skewed = row[0];
+    assign step   = 1'b1;
+  end
 
   function automatic logic [IndexBits-1:0] place(input logic [RowBits-1:0] number, input logic last);
     place = IndexBits'(number >> BankBits);

@@ -38,15 +38,15 @@ module fe_bank_grant #(
 
   for (genvar p = 0; p < Ports; p++) begin : gen_port
     logic [Banks-1:0] taken;
-    logic [Ports-1:0] meets;                   // port q comes before and wants one of the same banks
+    logic [Ports-1:0] ahead, meets;            // port q comes before, and wants one of the same banks
 
     // whether two ports meet does not depend on who else is there: fewer steps than by way of taken
     always_comb begin
       taken = '0;
       for (int q = 0; q < Ports; q++) begin
-        if (valid_i[q] && before_q[Ports*p+q]) taken = taken | wants_i[Banks*q+:Banks];
-        meets[q] = valid_i[q] && before_q[Ports*p+q]
-                   && (wants_i[Banks*p+:Banks] & wants_i[Banks*q+:Banks]) != '0;
+        ahead[q] = valid_i[q] && before_q[Ports*p+q];
+        meets[q] = ahead[q] && (wants_i[Banks*p+:Banks] & wants_i[Banks*q+:Banks]) != '0;
+        if (ahead[q]) taken = taken | wants_i[Banks*q+:Banks];
       end
     end
     assign has_o[Banks*p+:Banks] = wants_i[Banks*p+:Banks] & ~taken;

@@ -181,7 +181,7 @@ module fe_pool_stage #(
     end
   end
 
-  logic lrn_busy;
+  logic lrn_busy, stage_idle_q;
 
   if (HasLrn) begin : gen_lrn
     localparam int LrnLatency = 15;       // of fe_lrn
@@ -232,6 +232,8 @@ module fe_pool_stage #(
     assign constants_o = {Lanes{run.shift[7:0], run.multiplier[23:0], run.bias}};
   end
 
-  assign done_o = running_q && !active_q && fetch_idle && !last_q && !lrn_busy && tail_idle_i;
+  // the tail has the last result for several cycles more: that this stage is idle may be known a cycle late
+  always_ff @(posedge clk_i) stage_idle_q <= running_q && !active_q && fetch_idle && !last_q && !lrn_busy && !done_o;
+  assign done_o = stage_idle_q && tail_idle_i;
 endmodule
 `default_nettype wire

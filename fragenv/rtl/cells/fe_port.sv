@@ -44,6 +44,7 @@ module fe_port #(
   typedef struct packed {
     logic [RowBits-1:0]    row;                  // of the buffer, its first one
     logic [OffsetBits-1:0] offset;
+    logic                  crosses;              // the next row is touched
     logic [Banks-1:0]      first, second;
     logic [IndexBits-1:0]  first_index, second_index;
     logic [15:0]           bytes;
@@ -75,7 +76,8 @@ module fe_port #(
     .first_o        (arrives.first),
     .second_o       (arrives.second),
     .first_index_o  (arrives.first_index),
-    .second_index_o (arrives.second_index)
+    .second_index_o (arrives.second_index),
+    .crosses_o      (arrives.crosses)
   );
 
   always_ff @(posedge clk_i) begin
@@ -95,7 +97,7 @@ module fe_port #(
       second_o       <= next.second;
       wants_o        <= follows ? next.second : next.first | next.second;
       follows_o      <= follows;
-      last_row_q     <= next.second == '0 ? next.row : next.row + 1'b1;
+      last_row_q     <= next.row + RowBits'(next.crosses);
       first_index_o  <= next.first_index;
       second_index_o <= next.second_index;
       bytes_o        <= next.bytes;

@@ -37,7 +37,7 @@ module fe_queue #(
   logic [64*FieldWords-1:0] record_q;                // of the head: what hangs on it is all over the chip
   logic [DepthBits-1:0]    head_q, head_next, following, tail_q;
   logic [DepthBits:0]      count_q;
-  logic [15:0]             index_q;
+  logic [Words-1:0]        turn_q;                   // the word of the record that comes next, one bit
   logic [Depth-1:0]        met;                      // the waits of each entry
   logic                    busy_q, free, push, finished;
 
@@ -61,14 +61,15 @@ module fe_queue #(
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      {head_q, tail_q, count_q, index_q, busy_q, start_o} <= '0;
+      {head_q, tail_q, count_q, busy_q, start_o} <= '0;
+      turn_q <= Words'(1);
     end else begin
       busy_q  <= start_o || (busy_q && !done_i);
       count_q <= count_q + (DepthBits + 1)'(push) - (DepthBits + 1)'(finished);
       head_q  <= head_next;
       start_o <= free && count_q != (DepthBits + 1)'(finished) && met[head_next];
       if (push)     tail_q <= tail_q + 1'b1;
-      if (word_valid_i && word_ready_o) index_q <= word_last_i ? '0 : index_q + 16'd1;
+      if (word_valid_i && word_ready_o) turn_q <= word_last_i ? Words'(1) : turn_q << 1;
     end
   end
 
@@ -79,7 +80,7 @@ module fe_queue #(
 
   for (genvar w = 0; w < Words; w++) begin : gen_word
     always_ff @(posedge clk_i) begin
-      if (word_valid_i && word_ready_o && index_q == 16'(w)) entry_q[tail_q][64*w+:64] <= word_i;
+      if (word_valid_i && word_ready_o && turn_q[w]) entry_q[tail_q][64*w+:64] <= word_i;
     end
   end
 endmodule

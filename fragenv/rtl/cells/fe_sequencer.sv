@@ -35,6 +35,7 @@ module fe_sequencer #(
   logic                    payload_q;       // program_i belongs to the payload
   logic                    first_q;         // and is its first word
   logic                    valid_q;         // word_o is a word of the payload
+  logic [Units-1:0]        mine_q;          // of this unit
   logic                    last_q;          // and the last one of its record
   logic                    loaded_q, moves, step, known, intact, ended;
   logic [7:0]              unit_q, left_q;
@@ -44,22 +45,18 @@ module fe_sequencer #(
   // verilator lint_on UNUSEDSIGNAL
 
   // a word does not wait for the check, which takes long; that it is the last one does
-  assign intact      = !last_q || crc_q == wanted_q;
-  assign word_last_o = last_q && intact;
-  assign ended       = valid_q && unit_q == EndUnit;
-  assign step        = moves && !loaded_q && !error_o;
+  assign intact       = !last_q || crc_q == wanted_q;
+  assign word_last_o  = last_q && intact;
+  assign ended        = valid_q && unit_q == EndUnit;
+  assign step         = moves && !loaded_q && !error_o;
+  assign moves        = (mine_q & ~word_ready_i) == '0;
+  assign word_valid_o = mine_q & {Units{!error_o}};
 
   always_comb begin
-    word_valid_o = '0;
-    moves        = 1'b1;
-    known        = unit_q == EndUnit && left_q == 8'(WaitWords);
-    over_o       = loaded_q;
+    known  = unit_q == EndUnit && left_q == 8'(WaitWords);
+    over_o = loaded_q;
     for (int u = 0; u < Units; u++) begin
-      if (unit_q == 8'(u)) begin
-        word_valid_o[u] = valid_q && !error_o;
-        moves           = !valid_q || word_ready_i[u];
-        known           = left_q == UnitWords[8*u+:8];
-      end
+      if (unit_q == 8'(u)) known = left_q == UnitWords[8*u+:8];
       if (completed_i[16*u+:16] < waits_q[16*u+:16]) over_o = 1'b0;
     end
   end
@@ -67,7 +64,7 @@ module fe_sequencer #(
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
       address_o <= '0;
-      {payload_q, first_q, valid_q, loaded_q, error_o} <= '0;
+      {payload_q, first_q, valid_q, mine_q, loaded_q, error_o} <= '0;
     end else begin
       if (!loaded_q && ((first_q && !known) || (valid_q && !intact))) error_o <= 1'b1;
       if (step) begin
@@ -75,6 +72,7 @@ module fe_sequencer #(
         payload_q <= !payload_q || left_q != 8'd1;
         first_q   <= !payload_q;
         valid_q   <= payload_q;
+        for (int u = 0; u < Units; u++) mine_q[u] <= payload_q && unit_q == 8'(u);
         loaded_q  <= ended && word_last_o;
       end
     end
