@@ -24,6 +24,8 @@ ROOT = Path(__file__).parents[2]
 
 #: cycles in which accesses to the buffer meet in a bank, as a share of all
 MEETING = 0.01
+#: of schedules that nobody chose: jobs of 0.1 M cycles in which small circuits work side by side
+MEETING_AT_RANDOM = 0.02
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +77,7 @@ def test_random_schedules__equal_the_reference(
     emitted(model, chip, batch, seed, tmp_path / "e")
     verdict = verify(tmp_path / "e", 2 * batch, seed)
     assert verdict.wrong_bytes == 0
-    assert abs(verdict.cycle_error) < MEETING
+    assert abs(verdict.cycle_error) < MEETING_AT_RANDOM
 
 
 def test_verify_script__fails_on_wrong_weights(on_default_chip: Path, tmp_path: Path) -> None:
