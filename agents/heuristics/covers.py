@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from math import inf
 from typing import NamedTuple
 
@@ -71,11 +70,6 @@ class Covers:
         found = _Program(self.problem, _undercut(columns)).solution(exact=False)
         return found[0] if found is not None else inf
 
-    @cached_property
-    def fuses(self) -> bool:
-        """Whether any task has several layers."""
-        return any(choice.layers for options in self.problem.choices for choice in options)
-
     def best(
         self, fragments: Iterable[int], swaps: bool = False, fused: bool = True
     ) -> Cover | None:
@@ -133,6 +127,11 @@ class Covers:
     def _cost(self, cycles: int, moved: int) -> float:
         bound = self.problem.bound
         return cycles / bound.latency_cycles + moved / bound.traffic_bytes
+
+
+def fuses(problem: Problem) -> bool:
+    """Whether any task has several layers."""
+    return any(choice.layers for options in problem.choices for choice in options)
 
 
 def run_cover(meter: Meter, cover: Cover) -> Partial | None:

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from agents.heuristics.covers import Cover, Covers, run_cover
+from agents.heuristics.covers import Cover, Covers, fuses, run_cover
 from agents.heuristics.search import Filter, beam_search, better
 from agents.scheduler import Meter, Partial
 from fragenv.hardware.chip import Area
@@ -139,7 +139,7 @@ def _promising(covers: Covers) -> Iterator[tuple[frozenset[int], bool, bool]]:
             continue
         taken.append((cost, chosen))
         yield chosen, False, True
-        if covers.fuses and len(taken) == 1:
+        if len(taken) == 1 and fuses(problem):
             yield chosen, False, False  # fused tasks may overlap less than closed forms know
         if len(taken) == COVERED:
             break

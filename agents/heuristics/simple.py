@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 from agents.heuristics.annealing import anneal
+from agents.heuristics.covers import fuses
 from agents.heuristics.search import beam_search, better, widest_beam
 from agents.heuristics.sets import among_covers, side_by_side, try_covers, try_sets, within
 from agents.scheduler import Budget, BudgetSpentError, Meter, Partial, Result
@@ -118,10 +119,10 @@ class BeamScheduler:
         covered = try_covers(meter, budget.apply_calls // 6)
         if covered:
             best = covered[0][1]
-        fuses = any(choice.layers for options in problem.choices for choice in options)
+        may_fuse = fuses(problem)
         # the narrowest beam tries about every choice once
         everything = sum(map(len, problem.choices))
-        if not (covered and fuses and everything > budget.apply_calls // 4):
+        if not (covered and may_fuse and everything > budget.apply_calls // 4):
             sets = try_sets(meter, budget.apply_calls // 12)
             if sets:
                 chosen, path = sets[0]
@@ -131,7 +132,7 @@ class BeamScheduler:
         if covered:
             share = meter.left // 2 if free else meter.left
             filters = [among_covers(problem, covered)]
-            if fuses:
+            if may_fuse:
                 used = {problem.choices[n][i].fragment for n, i in covered[0][0].tasks}
                 filters.append(lambda c: c.fragment in used and not c.layers)
             filters += [within(chosen) for chosen in side_by_side(problem)[:1]]

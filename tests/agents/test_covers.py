@@ -7,7 +7,7 @@ from math import inf
 import pytest
 from blocks import basic_block, chain, fire, inverted_residual
 
-from agents.heuristics.covers import GAP, Covers, run_cover
+from agents.heuristics.covers import GAP, Covers, fuses, run_cover
 from agents.heuristics.sets import try_covers
 from agents.scheduler import Budget, Meter
 from fragenv.graph.dataflow import DataflowGraph
@@ -119,6 +119,6 @@ def test_try_covers__one_fuses_nothing() -> None:
     ]
     assert True in fusing and False in fusing
     plain = Problem(inverted_residual(), "cgra512", 1)
-    assert not Covers(plain).fuses
+    assert not fuses(plain)
     tasks = [cover.tasks for cover, _ in try_covers(Meter(plain, Budget(2000)), 1000)]
     assert len(set(tasks)) == len(tasks)
