@@ -126,7 +126,7 @@ class TaskBounds:
             setting = problem.fused_setting(choice, choice.fused, on_chip)
             plan = FusedPlan(setting, tiling, problem.port)
         counts = len(choice.sources), len(choice.outputs)
-        plans = [plan, *problem.deeper_plans(choice, plan, room)]
+        plans = [plan, *plan.deeper_plans(room)]
         return smallest([task_least(one, *counts) for one in plans])
 
     def _beside(self, choice: Choice) -> int:

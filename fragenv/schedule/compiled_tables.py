@@ -294,7 +294,7 @@ class PlanBook:
     def _row(self, choice: Choice, plan: Plan) -> int:
         key = (id(plan), choice.circuits)
         if key not in self._known:
-            deeper = self.problem.deeper_plans(choice, plan, self.problem.chip.buffer_bytes)
+            deeper = plan.deeper_plans(self.problem.chip.buffer_bytes)
             behind = self._row(choice, deeper[0]) if deeper else -1
             table = plan.table.copy()
             table[:, UNIT] = np.array(choice.circuits)[table[:, UNIT]]

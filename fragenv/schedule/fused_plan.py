@@ -18,7 +18,7 @@ from fragenv.schedule.fused import (
     row_plan,
 )
 from fragenv.schedule.layers import Wire
-from fragenv.schedule.steps import Step, Transfer
+from fragenv.schedule.steps import Step, TaskPlan, Transfer
 from fragenv.schedule.tiling import Order, Port, TaskSetting, Tiling
 
 
@@ -82,6 +82,10 @@ class FusedPlan:
         self.table = np.array([writer.row(s) for s in self.fused], dtype=np.int64)
         self.run_waits = _padded([s.run_waits for s in self.fused])
         self.input_waits = _padded([s.input_waits for s in self.fused])
+
+    def deeper_plans(self, sram_bytes: int) -> list[TaskPlan]:
+        """None: all weights are there before the first RUN."""
+        return []
 
 
 def _padded(waits: list[tuple[int, ...]]) -> npt.NDArray[np.int64]:

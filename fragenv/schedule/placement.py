@@ -40,6 +40,10 @@ Ints = npt.NDArray[np.int64]
 ) = range(14)
 
 
+#: the gap behind all intervals, (start, end)
+LAST_GAP: list[tuple[int, int | None]] = [(0, None)]
+
+
 class Placed(NamedTuple):
     """Where a task went. Times in cycles."""
 
@@ -62,7 +66,7 @@ def place_task(
     units: Sequence[Timeline],
     units_ready: Sequence[int],
     room_at: int,
-    source_ready: Sequence[tuple[int, ...]],
+    source_ready: Ints,
 ) -> Placed:
     """Place a task's commands one by one, each in the earliest gap of its unit.
 
@@ -76,23 +80,24 @@ def place_task(
         units: the timelines of the fragment's circuits; not changed.
         units_ready: per circuit: no RUN before this cycle.
         room_at: no command before this cycle.
-        source_ready: per source and residual, per frame: when it is there.
+        source_ready: per source and residual, per frame: when it is there; (sources, batch).
     """
-    ready = np.array(source_ready, dtype=np.int64)  # (sources, batch)
-    earliest = np.array([max(r, room_at) for r in units_ready], dtype=np.int64)
+    earliest = [max(ready, room_at) for ready in units_ready]
     holds = plan.holds
-    gaps = units[0].gaps(int(earliest[0]), plan.run_cycles) if holds else [(0, None)]
+    gaps = units[0].gaps(earliest[0], plan.run_cycles) if holds else LAST_GAP
+    timelines = _stacked(units)
     for start, end in gaps:
-        transfers = dma.with_room(plan.transfers)
-        runs = _with_room(units, len(plan.steps))
-        begin = np.maximum(earliest, start)
-        times, frames, counts = _place_steps(
+        begin = np.array([max(start, e) for e in earliest], dtype=np.int64)
+        times, frames, starts, ends, run_starts, run_ends, run_counts, counts = _place_steps(
             plan.table,
             plan.run_waits,
             plan.input_waits,
-            ready,
-            *transfers,
-            *runs,
+            source_ready,
+            dma.starts,
+            dma.ends,
+            dma.count,
+            plan.transfers,
+            *timelines,
             begin,
             room_at,
             outputs,
@@ -100,23 +105,21 @@ def place_task(
         )
         transfer_count, run_end, last = counts
         if end is None or run_end <= end:
-            starts, stops, used = runs
-            placed = tuple(
-                Timeline(*part) for part in zip(starts, stops, used.tolist(), strict=True)
-            )
+            placed = tuple(map(Timeline, run_starts, run_ends, run_counts.tolist()))
             if holds:
                 first = int(times[0, 2])
                 placed = (units[0].placed(first, run_end - first)[1],)
-            moved = Timeline(transfers[0], transfers[1], transfer_count)
-            done = tuple(tuple(row) for row in frames.tolist())
-            return Placed(moved, placed, times, run_end, last, done)
+            moved = Timeline(starts, ends, transfer_count)
+            return Placed(moved, placed, times, run_end, last, tuple(map(tuple, frames.tolist())))
     raise AssertionError("the last gap has no end")
 
 
-def _with_room(units: Sequence[Timeline], more: int) -> tuple[Ints, Ints, Ints]:
-    """Intervals of the units as arrays (units, intervals) with room for ``more``; their counts."""
+def _stacked(units: Sequence[Timeline]) -> tuple[Ints, Ints, Ints]:
+    """Intervals of the units as arrays (units, intervals), and their counts."""
     counts = np.array([unit.count for unit in units], dtype=np.int64)
-    starts = np.empty((len(units), int(counts.max()) + more), dtype=np.int64)
+    if len(units) == 1:
+        return units[0].starts[None], units[0].ends[None], counts
+    starts = np.empty((len(units), int(counts.max())), dtype=np.int64)
     ends = np.empty_like(starts)
     for i, unit in enumerate(units):
         starts[i, : unit.count] = unit.starts[: unit.count]
@@ -130,20 +133,35 @@ def _place_steps(  # type: ignore[no-untyped-def]
     run_waits,
     input_waits,
     source_ready,
-    starts,
-    ends,
+    old_starts,
+    old_ends,
     count,
-    run_starts,
-    run_stops,
-    run_counts,
+    transfers,
+    old_run_starts,
+    old_run_ends,
+    old_run_counts,
     begin,
     room_at,
     outputs,
     holds,
 ):
-    """``place_steps`` with results in memory of their own. Returns (times, frames, (intervals of
-    the DMA, end of the last RUN, end of all))."""
-    steps = table.shape[0]
+    """``place_steps`` on copies of the timelines, which have room for all ``transfers`` and steps.
+
+    Returns (times, frames, starts and ends of the DMA's intervals, those of the circuits', counts
+    of these, (intervals of the DMA, end of the last RUN, end of all)).
+    """
+    steps, units = table.shape[0], old_run_counts.shape[0]
+    starts = np.empty(count + transfers, dtype=np.int64)
+    ends = np.empty(count + transfers, dtype=np.int64)
+    starts[:count], ends[:count] = old_starts[:count], old_ends[:count]
+    room = old_run_counts.max() + steps
+    run_starts = np.empty((units, room), dtype=np.int64)
+    run_stops = np.empty((units, room), dtype=np.int64)
+    for unit in range(units):
+        for i in range(old_run_counts[unit]):
+            run_starts[unit, i] = old_run_starts[unit, i]
+            run_stops[unit, i] = old_run_ends[unit, i]
+    run_counts = old_run_counts.copy()
     times = np.full((steps, 4), -1, dtype=np.int64)
     run_ends = np.zeros(steps, dtype=np.int64)
     store_ends = np.zeros(steps, dtype=np.int64)
@@ -167,7 +185,7 @@ def _place_steps(  # type: ignore[no-untyped-def]
         store_ends,
         frames,
     )
-    return times, frames, counts
+    return times, frames, starts, ends, run_starts, run_stops, run_counts, counts
 
 
 @njit(cache=True)

@@ -23,7 +23,7 @@ from fragenv.schedule.offers import Offers, occurrences
 from fragenv.schedule.pipelines import build_pipelines
 from fragenv.schedule.shape import TaskShape
 from fragenv.schedule.steps import TaskPlan, written_out
-from fragenv.schedule.tiling import Order, Port, TaskSetting, Tiling
+from fragenv.schedule.tiling import Port, TaskSetting, Tiling
 from fragenv.schedule.tiling_search import choose, chosen_tilings, tiling_ladder
 
 if TYPE_CHECKING:
@@ -261,26 +261,6 @@ class Problem:
             if fitting:
                 return [(t.sram_bytes, t.latency_cycles, t.dram_bytes) for t in fitting]
         return []
-
-    def deeper_plans(self, choice: Choice, plan: Plan, sram_bytes: int) -> list[TaskPlan]:
-        """``plan`` with more weight buffers, as far as its working set fits ``sram_bytes``: 4, 8,
-        and so on up to all tiles. Only for a task that streams its weights through one chunk,
-        which ends earlier by what was loaded before it could start; nothing for others."""
-        if isinstance(plan, FusedPlan):
-            return []
-        tiling = plan.tiling
-        if not tiling.streams or tiling.order is Order.RESIDENT:
-            return []
-        key = (choice.shape_index, choice.fragment, plan.setting.on_chip, choice.keep)
-        plans = []
-        count = 2 * tiling.weight_buffers
-        while count <= len(plan.steps):
-            deeper = tiling.deepened(count)
-            if deeper.sram_bytes > sram_bytes:
-                break
-            plans.append(self._written_out(key, choice, deeper))
-            count *= 2
-        return plans
 
     def _written_out(self, key: Key, choice: Choice, tiling: Tiling) -> TaskPlan:
         found = self._tiled.get((*key, tiling))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -67,7 +67,7 @@ class TaskPlan:
     """A setting with its tiling, written out once and shared by all states that use it."""
 
     def __init__(self, setting: TaskSetting, tiling: Tiling, port: Port) -> None:
-        self.setting, self.tiling = setting, tiling
+        self.setting, self.tiling, self.port = setting, tiling, port
         #: circuits that it runs on
         self.units = 1
         self.steps = _write_out(setting, tiling, port)
@@ -113,6 +113,33 @@ class TaskPlan:
         #: steps whose RUNs are over before each RUN, and further ones before its input LOADs
         self.run_waits = np.arange(-1, len(self.steps) - 1, dtype=np.int64)[:, None]
         self.input_waits = np.empty((len(self.steps), 0), dtype=np.int64)
+
+    def deeper_plans(self, sram_bytes: int) -> list[TaskPlan]:
+        """This plan with more weight buffers, as far as its working set fits ``sram_bytes``: 4, 8,
+        and so on up to all tiles. Only for a task that streams its weights through one chunk,
+        which ends earlier by what was loaded before it could start; nothing for others."""
+        plans: list[TaskPlan] = []
+        plan = self
+        # twice the buffers take as much again
+        while plan._deepens and plan._sram_bytes + plan.tiling.weight_buffer_bytes <= sram_bytes:
+            plan = plan._deeper
+            plans.append(plan)
+        return plans
+
+    @cached_property
+    def _sram_bytes(self) -> int:
+        return self.tiling.sram_bytes
+
+    @cached_property
+    def _deepens(self) -> bool:
+        tiling = self.tiling
+        streams = tiling.streams and tiling.order is not Order.RESIDENT
+        return streams and 2 * tiling.weight_buffers <= len(self.steps)
+
+    @cached_property
+    def _deeper(self) -> TaskPlan:
+        deeper = self.tiling.deepened(2 * self.tiling.weight_buffers)
+        return written_out(self.setting, deeper, self.port)
 
 
 @lru_cache(maxsize=PLANS_HELD)

@@ -9,9 +9,11 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
+
 from fragenv.hardware.chip import Area
 from fragenv.schedule.objective import period_cycles
-from fragenv.schedule.placement import Placed, place_task
+from fragenv.schedule.placement import Ints, Placed, place_task
 from fragenv.schedule.problem import MAX_SLOTS
 from fragenv.schedule.state import (
     DRAM,
@@ -152,9 +154,10 @@ def _run(problem: Problem, state: State, choice: Choice) -> None:
     assert plan is not None
     slot = state.slots[index]
     assert slot is not None
-    room_at, placed = _placed(problem, state, choice, plan, slot, kept, capacity)
-    for deeper in problem.deeper_plans(choice, plan, room):
-        later, found = _placed(problem, state, choice, deeper, slot, kept, capacity)
+    there = np.array([state.ready[t] for t in choice.sources], dtype=np.int64)
+    room_at, placed = _placed(problem, state, choice, plan, slot, kept, capacity, there)
+    for deeper in plan.deeper_plans(room):
+        later, found = _placed(problem, state, choice, deeper, slot, kept, capacity, there)
         if found.end < placed.end:
             plan, room_at, placed = deeper, later, found
     state.dma = placed.dma
@@ -214,9 +217,10 @@ def _placed(
     slot: Slot,
     kept: int,
     capacity: int,
+    source_ready: Ints,
 ) -> tuple[int, Placed]:
     """From when on the buffer has room for a plan and ``kept`` bytes, and where its commands go.
-    ``capacity``: what the job may take of the buffer."""
+    ``capacity``: what the job may take of the buffer; ``source_ready``: see ``place_task``."""
     room_at = free_from(
         state.sram_releases,
         state.kept_bytes,
@@ -230,7 +234,7 @@ def _placed(
         [slot.timelines[part] for part in choice.circuits],
         [slot.bound_at[part] for part in choice.circuits],
         room_at,
-        [state.ready[t] for t in choice.sources],
+        source_ready,
     )
     return room_at, placed
 

@@ -95,7 +95,7 @@ def test_deeper_buffers__only_where_weights_stream_through_one_chunk() -> None:
             plan = problem.plan(choice, 0, 60_000)
             if plan is None:
                 continue
-            for deeper in problem.deeper_plans(choice, plan, 60_000):
+            for deeper in plan.deeper_plans(60_000):
                 found += 1
                 assert plan.tiling.streams
                 assert deeper.tiling.sram_bytes <= 60_000
