@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 import agents.heuristics  # noqa: F401 - registers the schedulers
+from agents.comparison import Entry, best_of, figures, write_comparison
 from agents.scheduler import SCHEDULERS, Budget, Result, Scheduler
 from fragenv.errors import FragenvError
 from fragenv.report.graph_picture import graph_figure
 from fragenv.report.timeline import timeline_figure
 from fragenv.schedule.lower import lower
-from fragenv.schedule.objective import Objective
 from fragenv.schedule.problem import Problem
 from fragenv.schedule.schedule import Schedule, save_schedule
 from fragenv.serialize import FileError, write_bytes, write_json
 
 SUMMARY_FORMAT, SUMMARY_VERSION = "fragenv-summary", 1
-TIMED_OUT = "Calls with a star: the limit of seconds ended the search before its calls were used."
 PACKAGES = ("fragenv", "gymnasium", "stable-baselines3", "sb3-contrib", "torch", "torch-geometric")
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A row of the comparison. ``training_s`` is what the agent's training took, beside its own
-    search."""
-
-    result: Result
-    training_s: float = 0.0
 
 
 def new_folder(path: Path) -> Path:
@@ -93,11 +81,6 @@ def compare(
     return entries
 
 
-def best_of(entries: Mapping[str, Entry]) -> str:
-    """The name of the cheapest schedule; the first of equal ones."""
-    return min(entries, key=lambda name: entries[name].result.cost)
-
-
 def write_run(
     folder: Path,
     problem: Problem,
@@ -129,14 +112,14 @@ def write_run(
                 "period_cycles": problem.bound.period_cycles,
                 "traffic_bytes": problem.bound.traffic_bytes,
             },
-            "schedulers": {name: _row(problem, entry) for name, entry in entries.items()},
+            "schedulers": {name: figures(problem, entry) for name, entry in entries.items()},
             "versions": {
                 "python": platform.python_version(),
                 **{name: version(name) for name in PACKAGES},
             },
         },
     )
-    _write_comparison(folder, problem, entries, command)
+    write_comparison(folder, problem, entries, command)
     schedule = Schedule.of(problem, result.state, result.actions, model, best, seed)
     save_schedule(schedule, problem, result.state, folder / "schedule.json")
     write_figure(timeline_figure(problem, result.state), folder / "timeline.png")
@@ -159,60 +142,3 @@ def emit_verilog(problem: Problem, result: Result, folder: Path, weights: Path |
     except FragenvError as error:
         return f"no Verilog: {error}"
     return f"{folder / 'rtl'}: {emission.manifest['predicted_cycles']:,} cycles predicted"
-
-
-def _row(problem: Problem, entry: Entry) -> dict[str, Any]:
-    state = entry.result.state
-    return {
-        "latency_cycles": state.latency_cycles,
-        "latency_ms": problem.chip.milliseconds(state.latency_cycles),
-        "period_cycles": state.period_cycles,
-        "frames_per_second": round(problem.frames_per_second(state), 3),
-        "dram_read_bytes": state.dram_read_bytes,
-        "dram_write_bytes": state.dram_write_bytes,
-        "config_bytes": state.config_bytes,
-        "startup_config_bytes": state.startup_config_bytes,
-        "return": -entry.result.cost,
-        "apply_calls": entry.result.apply_calls,
-        "timed_out": entry.result.timed_out,
-        "wall_s": round(entry.result.wall_s, 3),
-        "training_s": round(entry.training_s, 1),
-    }
-
-
-def _write_comparison(
-    folder: Path, problem: Problem, entries: Mapping[str, Entry], command: str
-) -> None:
-    rows = {name: _row(problem, entry) for name, entry in entries.items()}
-    bound = problem.bound
-    counted = "period" if problem.objective is Objective.THROUGHPUT else "latency"
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    columns = list(next(iter(rows.values())))
-    writer.writerow(["scheduler", *columns, "latency_over_bound", "traffic_over_bound"])
-    lines = [
-        f"# {problem.graph.name} on {problem.chip.name}, batch {problem.batch}",
-        "",
-        f"Made by `{command}`. Lower bounds: latency {bound.latency_cycles:,} cycles, period of "
-        f"overlapping jobs {bound.period_cycles:,} cycles, {bound.traffic_bytes:,} bytes.",
-        f"Cost: {counted} and traffic over their bounds, added; it is minus the default return.",
-        *([TIMED_OUT] if any(row["timed_out"] for row in rows.values()) else []),
-        "",
-        "| scheduler | cost | latency, cycles | over bound | ms | period, cycles | frames/s "
-        "| traffic, bytes | over bound | swaps, bytes | apply calls | seconds | training, s |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for name, row in sorted(rows.items(), key=lambda item: -item[1]["return"]):
-        traffic = row["dram_read_bytes"] + row["dram_write_bytes"] + row["config_bytes"]
-        over = row["latency_cycles"] / bound.latency_cycles, traffic / bound.traffic_bytes
-        writer.writerow([name, *row.values(), *over])
-        lines.append(
-            f"| {name} | {-row['return']:.3f} | {row['latency_cycles']:,} | {over[0]:.3f} "
-            f"| {row['latency_ms']:.3f} | {row['period_cycles']:,} "
-            f"| {row['frames_per_second']:.4g} | {traffic:,} | {over[1]:.3f} "
-            f"| {row['config_bytes']:,} "
-            f"| {row['apply_calls']:,}{'*' * row['timed_out']} | {row['wall_s']:.2f} "
-            f"| {row['training_s']:.0f} |"
-        )
-    write_bytes(folder / "comparison.csv", text.getvalue().encode("utf-8"))
-    write_bytes(folder / "comparison.md", ("\n".join(lines) + "\n").encode("utf-8"))

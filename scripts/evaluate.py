@@ -14,6 +14,7 @@ from rich.console import Console
 
 warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
 
+from agents.comparison import comparison_table  # noqa: E402
 from agents.experiment import compare, new_folder, write_run  # noqa: E402
 from agents.ppo.checkpoint import load_agent  # noqa: E402
 from agents.ppo.scheduler import schedulers_of  # noqa: E402
@@ -78,7 +79,7 @@ def main(
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(2) from None
     console.print(f"agent trained on {config.trained_on}, seed {config.seed}", markup=False)
-    console.print((folder / "comparison.md").read_text("utf-8"), markup=False)
+    console.print(comparison_table(problem, entries))
     console.print(f"everything is in {folder}", markup=False)
 
 

@@ -21,7 +21,8 @@ from search_report import Finalist, known_cells, write_candidates, write_report
 warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
 
 import fragenv.generate.systems  # noqa: E402, F401 - registers the generators
-from agents.experiment import Entry, best_of, emit_verilog, new_folder, write_run  # noqa: E402
+from agents.comparison import Entry, best_of  # noqa: E402
+from agents.experiment import emit_verilog, new_folder, write_run  # noqa: E402
 from agents.ppo.checkpoint import WEIGHTS, load_agent  # noqa: E402
 from agents.ppo.scheduler import PPOScheduler  # noqa: E402
 from agents.scheduler import SCHEDULERS, Budget, Scheduler  # noqa: E402

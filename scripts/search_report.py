@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from agents.experiment import Entry, best_of, write_figure
+from agents.comparison import Entry, best_of
+from agents.experiment import write_figure
 from fragenv.generate.latency import LatencyOracle
 from fragenv.generate.latency_table import column
 from fragenv.generate.ranking import Ranking

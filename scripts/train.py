@@ -17,9 +17,8 @@ from rich.progress import Progress
 # a library of the trainer's announces its own deprecations
 warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
 
+from agents.comparison import Entry, best_of, comparison_table  # noqa: E402
 from agents.experiment import (  # noqa: E402
-    Entry,
-    best_of,
     chosen_schedulers,
     compare,
     emit_verilog,
@@ -185,7 +184,7 @@ def main(
         hint = f"; go on with --env {env} --resume {folder}" if folder is not None else ""
         typer.echo(f"Interrupted{hint}", err=True)
         raise typer.Exit(130) from None
-    console.print((folder / "comparison.md").read_text("utf-8"), markup=False)
+    console.print(comparison_table(problem, entries))
     console.print(f"everything is in {folder}", markup=False)
 
 
