@@ -179,6 +179,11 @@ def within(chosen: frozenset[int]) -> Filter:
     return lambda choice: choice.fragment in chosen
 
 
+def single_layers(allow: Filter) -> Filter:
+    """The choices that pass, and fuse no layers."""
+    return lambda choice: not choice.layers and allow(choice)
+
+
 def _divided(problem: Problem, chosen: frozenset[int]) -> Filter:
     """Each operator on one fragment of the set: the longest first, where the busiest fragment is
     least busy then (longest processing time first, Graham 1969)."""

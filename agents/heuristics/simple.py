@@ -7,7 +7,14 @@ import random
 from agents.heuristics.annealing import anneal
 from agents.heuristics.covers import fuses
 from agents.heuristics.search import beam_search, better, widest_beam
-from agents.heuristics.sets import among_covers, side_by_side, try_covers, try_sets, within
+from agents.heuristics.sets import (
+    among_covers,
+    side_by_side,
+    single_layers,
+    try_covers,
+    try_sets,
+    within,
+)
 from agents.scheduler import Budget, BudgetSpentError, Meter, Partial, Result
 from fragenv.hardware.fragment import Stage
 from fragenv.schedule.problem import MAX_SLOTS, Problem
@@ -104,11 +111,12 @@ class StaticSetScheduler:
 class BeamScheduler:
     """Beam search: the schedules of covers, sets of fragments that stay bound, a wide beam within
     the best of these, one among what the covers consist of, and one within a set of fragments that
-    work side by side. Where the budget is enough for it, half of it goes into a wide beam over all
-    choices, swapping where it pays.
+    work side by side, which fuses nothing: frames overlap there. Where the budget is enough for it,
+    half of it goes into a wide beam over all choices, swapping where it pays.
 
     Where layers may be fused, even a narrow beam over all choices of a set takes a good part of a
-    small budget: sets are left to the covers then, and one beam fuses nothing."""
+    small budget: sets are left to the covers then, and one beam takes the fragments of the best
+    cover."""
 
     name = "beam"
     deterministic = True
@@ -134,8 +142,8 @@ class BeamScheduler:
             filters = [among_covers(problem, covered)]
             if may_fuse:
                 used = {problem.choices[n][i].fragment for n, i in covered[0][0].tasks}
-                filters.append(lambda c: c.fragment in used and not c.layers)
-            filters += [within(chosen) for chosen in side_by_side(problem)[:1]]
+                filters.append(within(frozenset(used)))
+            filters += [single_layers(within(s)) for s in side_by_side(problem)[:1]]
             for allow in filters:
                 found = widest_beam(meter, share // len(filters), allow)
                 best = better(problem, best, found)
