@@ -28,8 +28,7 @@ from agents.scheduler import SCHEDULERS, Budget, Result
 from fragenv.errors import FragenvError
 from fragenv.hardware.chip import preset_names
 from fragenv.models import zoo
-from fragenv.schedule.bounds_bytes import least_bytes
-from fragenv.schedule.bounds_state import StateBounds
+from fragenv.schedule.bounds_cost import least_possible
 from fragenv.schedule.problem import Problem
 from fragenv.schedule.state import TaskRecord
 from fragenv.serialize import write_bytes
@@ -100,12 +99,8 @@ def by_cycles(problem: Problem) -> Problem:
 def least_of(problem: Problem) -> Row:
     """What no schedule of the problem is below. Cycles: by the work, the port and the paths of its
     tasks in closed form. Bytes: by all tasks at once."""
-    bounds = StateBounds(problem, max_settings=0).least(problem.initial())
-    alone = min(b.traffic_bytes for b in bounds)
-    return {
-        "least_cycles": min(b.latency_cycles for b in bounds),
-        "least_bytes": max(alone, least_bytes(problem)),
-    }
+    least = least_possible(problem)
+    return {"least_cycles": least.latency_cycles, "least_bytes": least.traffic_bytes}
 
 
 def summary(problem: Problem, result: Result) -> Row:

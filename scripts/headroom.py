@@ -22,6 +22,7 @@ from fragenv.env.registry import ENVIRONMENTS
 from fragenv.errors import FragenvError
 from fragenv.hardware.chip import preset_names
 from fragenv.models import zoo
+from fragenv.schedule.bounds_cost import least_possible
 from fragenv.schedule.problem import MAX_DEPTH, Problem
 from fragenv.serialize import write_bytes
 
@@ -52,8 +53,8 @@ class Instance:
 
 
 def measure(one: Instance, schedulers: Sequence[str]) -> Row:
-    """One row: per scheduler latency, traffic and default cost over the lower bound; where there
-    is no schedule it says why."""
+    """One row: per scheduler latency, traffic and default cost over the lower bound, and the cost
+    that no schedule is below; where there is no schedule it says why."""
     row: Row = {"model": one.model, "chip": one.chip, "batch": one.batch}
     row |= {"max_depth": one.depth, "budget": one.budget}
     try:
@@ -66,6 +67,7 @@ def measure(one: Instance, schedulers: Sequence[str]) -> Row:
         row[f"{name}_traffic"] = result.state.traffic_bytes / problem.bound.traffic_bytes
         row[f"{name}_cost"] = result.cost
     row["beam_over_uniform"] = row["beam_cost"] / row["uniform_cost"]
+    row["least_cost"] = least_possible(problem).cost
     return row
 
 
@@ -93,16 +95,18 @@ def page(rows: Sequence[Row], wanted: int, schedulers: Sequence[str], command: s
         "",
         f"Made by `{command}`. Each cell: latency / traffic / default cost, the first two over",
         f"their lower bounds, the third their sum. Marked rows: beam at most {WANTED} of uniform.",
+        "The last column: what no schedule is below, by stronger bounds, over uniform.",
         f"{len(rows)} of {wanted} instances are measured; the command goes on with the others.",
         "",
         *depth_lines(rows),
-        f"| model | chip | batch | depth | {' | '.join(schedulers)} | beam / uniform |",
-        "|" + "---|" * (len(schedulers) + 5),
+        f"| model | chip | batch | depth | {' | '.join(schedulers)} | beam / uniform "
+        "| least possible / uniform |",
+        "|" + "---|" * (len(schedulers) + 6),
     ]
     for row in rows:
         head = f"| {row['model']} | {row['chip']} | {row['batch']} | {row['max_depth']} | "
         if "error" in row:
-            lines.append(head + f"{row['error']} |" + " |" * len(schedulers))
+            lines.append(head + f"{row['error']} |" + " |" * (len(schedulers) + 1))
             continue
         cells = [
             f"{row[f'{s}_latency']:.2f} / {row[f'{s}_traffic']:.2f} / {row[f'{s}_cost']:.3f}"
@@ -110,7 +114,8 @@ def page(rows: Sequence[Row], wanted: int, schedulers: Sequence[str], command: s
         ]
         ratio = row["beam_over_uniform"]
         mark = f"**{ratio:.3f}**" if ratio <= WANTED else f"{ratio:.3f}"
-        lines.append(head + " | ".join(cells) + f" | {mark} |")
+        least = f"{row['least_cost'] / row['uniform_cost']:.3f}"
+        lines.append(head + " | ".join(cells) + f" | {mark} | {least} |")
     lines += ["", "## Default chip and batch", "", *default_lines(rows)]
     return "\n".join(lines) + "\n"
 
@@ -123,18 +128,24 @@ def depth_lines(rows: Sequence[Row]) -> list[str]:
         for r in rows
         if "error" not in r
     }
+    least = {
+        (r["max_depth"], r["batch"], r["model"], r["chip"]): r["least_cost"] / r["uniform_cost"]
+        for r in rows
+        if "error" not in r
+    }
     lines = [
-        f"| depth | batch | pairs measured | beam at most {RICH} of uniform | measured at depth 1 "
-        "too | further below uniform than there |",
-        "|---:|---:|---:|---:|---:|---:|",
+        f"| depth | batch | pairs measured | beam at most {RICH} of uniform | no schedule can be "
+        "| measured at depth 1 too | further below uniform than there |",
+        "|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for depth, batch in sorted({(depth, batch) for depth, batch, *_ in ratios}):
         of_depth = {key[2:]: r for key, r in ratios.items() if key[:2] == (depth, batch)}
         rich = sum(r <= RICH for r in of_depth.values())
+        never = sum(least[depth, batch, *p] > RICH for p in of_depth)
         single = {p: ratios[1, batch, *p] for p in of_depth if (1, batch, *p) in ratios}
         lower = sum(of_depth[p] < r for p, r in single.items())
         compared = f"{len(single)} | {lower}" if depth > 1 else "- | -"
-        lines.append(f"| {depth} | {batch} | {len(of_depth)} | {rich} | {compared} |")
+        lines.append(f"| {depth} | {batch} | {len(of_depth)} | {rich} | {never} | {compared} |")
     wanted = f"Wanted where layers are fused: at most {RICH} at {RICH_SHARE:.0%} of the pairs, and"
     return [*lines, "", f"{wanted} lower than at depth 1 at most of them.", ""]
 
@@ -210,7 +221,7 @@ def _measured(
     each new one, which is appended to the store."""
     rows: dict[Instance, Row] = {}
     for row in read_rows(store):
-        if "error" in row or all(f"{name}_cost" in row for name in schedulers):
+        if "error" in row or all(f"{name}_cost" in row for name in (*schedulers, "least")):
             rows |= {one: row for one in wanted if one.is_row(row)}
     with Progress() as progress:
         todo = [one for one in wanted if one not in rows]

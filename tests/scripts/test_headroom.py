@@ -22,18 +22,19 @@ def instance(chip: str, depth: int) -> headroom.Instance:
     return headroom.Instance("lenet", chip, 8, depth, BUDGET)
 
 
-def row(chip: str, depth: int, uniform: float, beam: float) -> dict[str, Any]:
+def row(chip: str, depth: int, uniform: float, beam: float, least: float = 5.0) -> dict[str, Any]:
     found: dict[str, Any] = {"model": "lenet", "chip": chip, "batch": 8, "max_depth": depth}
     for name, cost in (("uniform", uniform), ("beam", beam)):
         found |= {f"{name}_latency": cost - 1, f"{name}_traffic": 1.0, f"{name}_cost": cost}
-    return {**found, "budget": BUDGET, "beam_over_uniform": beam / uniform}
+    found |= {"budget": BUDGET, "beam_over_uniform": beam / uniform}
+    return {**found, "least_cost": least}
 
 
 ROWS = [
     row("cgra512", 1, 10.0, 9.0),
     row("cgra512", 3, 10.0, 8.5),
     row("zu7ev", 1, 10.0, 8.0),
-    row("zu7ev", 3, 10.0, 8.6),
+    row("zu7ev", 3, 10.0, 8.6, 8.55),
     row("xc7z020", 3, 10.0, 8.0),
     {"model": "lenet", "chip": "ecp5-85", "batch": 8, "max_depth": 3, "error": "too small"},
 ]
@@ -41,16 +42,17 @@ ROWS = [
 
 def test_depth_lines__count_rich_pairs_and_those_richer_than_at_depth_1() -> None:
     lines = headroom.depth_lines(ROWS)
-    assert "| 1 | 8 | 2 | 1 | - | - |" in lines
-    # 0.85 itself counts; of two pairs that both depths have, one is further below
-    assert "| 3 | 8 | 3 | 2 | 2 | 1 |" in lines
+    assert "| 1 | 8 | 2 | 1 | 0 | - | - |" in lines
+    # 0.85 itself counts; one pair's bound is above; of two that both depths have, one is further
+    # below
+    assert "| 3 | 8 | 3 | 2 | 1 | 2 | 1 |" in lines
 
 
 def test_page__marks_rows_and_says_how_many_are_missing() -> None:
     page = headroom.page(ROWS, 9, ("uniform", "beam"), "python scripts/headroom.py")
     assert "6 of 9 instances are measured" in page
     assert "| lenet | cgra512 | 8 | 3 | 9.00 / 1.00 / 10.000 | 7.50 / 1.00 / 8.500 |" in page
-    assert "**0.850**" in page
+    assert "| **0.850** | 0.500 |" in page
     assert "too small" in page
 
 
@@ -93,6 +95,7 @@ def test_measure__beam_and_uniform_over_the_bounds() -> None:
         assert found[f"{name}_cost"] == pytest.approx(parts)
     ratio = found["beam_cost"] / found["uniform_cost"]
     assert found["beam_over_uniform"] == pytest.approx(ratio)
+    assert 2.0 <= found["least_cost"] <= found["beam_cost"]
 
 
 def test_measure__says_why_there_is_no_schedule() -> None:
