@@ -267,7 +267,7 @@ def main(
     except KeyboardInterrupt:
         typer.echo("Interrupted; the same command goes on", err=True)
         raise typer.Exit(130) from None
-    console.print((folder / "report.md").read_text("utf-8"), markup=False)
+    console.print((folder / "report.md").read_text("utf-8"), markup=False, soft_wrap=True)
     console.print(f"everything is in {folder}", markup=False)
 
 

@@ -99,7 +99,7 @@ def main(
     ]
     write_tables(rows, list(grid), folder, shlex.join(["python", *sys.argv]))
     ray.shutdown()
-    console.print((folder / "sweep.md").read_text("utf-8"), markup=False)
+    console.print((folder / "sweep.md").read_text("utf-8"), markup=False, soft_wrap=True)
     if found.errors:
         typer.echo(f"{len(found.errors)} trainings failed; Ray's files are in {folder}", err=True)
         raise typer.Exit(1)
