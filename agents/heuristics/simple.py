@@ -111,12 +111,12 @@ class StaticSetScheduler:
 class BeamScheduler:
     """Beam search: the schedules of covers, sets of fragments that stay bound, a wide beam within
     the best of these, one among what the covers consist of, and one within a set of fragments that
-    work side by side, which fuses nothing: frames overlap there. Where the budget is enough for it,
-    half of it goes into a wide beam over all choices, swapping where it pays.
+    work side by side. Where the budget is enough for it, half of it goes into a wide beam over all
+    choices, swapping where it pays.
 
     Where layers may be fused, even a narrow beam over all choices of a set takes a good part of a
-    small budget: sets are left to the covers then, and one beam takes the fragments of the best
-    cover."""
+    small budget: sets are left to the covers then, one beam takes the fragments of the best cover,
+    and the one within a set side by side fuses nothing."""
 
     name = "beam"
     deterministic = True
@@ -127,10 +127,10 @@ class BeamScheduler:
         covered = try_covers(meter, budget.apply_calls // 6)
         if covered:
             best = covered[0][1]
-        may_fuse = fuses(problem)
         # the narrowest beam tries about every choice once
         everything = sum(map(len, problem.choices))
-        if not (covered and may_fuse and everything > budget.apply_calls // 4):
+        sparing = bool(covered) and fuses(problem) and everything > budget.apply_calls // 4
+        if not sparing:
             sets = try_sets(meter, budget.apply_calls // 12)
             if sets:
                 chosen, path = sets[0]
@@ -140,10 +140,12 @@ class BeamScheduler:
         if covered:
             share = meter.left // 2 if free else meter.left
             filters = [among_covers(problem, covered)]
-            if may_fuse:
+            if sparing:
                 used = {problem.choices[n][i].fragment for n, i in covered[0][0].tasks}
                 filters.append(within(frozenset(used)))
-            filters += [single_layers(within(s)) for s in side_by_side(problem)[:1]]
+            for chosen in side_by_side(problem)[:1]:
+                beside = within(chosen)
+                filters.append(single_layers(beside) if sparing else beside)
             for allow in filters:
                 found = widest_beam(meter, share // len(filters), allow)
                 best = better(problem, best, found)
