@@ -26,7 +26,7 @@ import agents.heuristics  # noqa: F401 - registers the schedulers
 from agents.benchmark.row_store import NO_MATTER, Row, RowStore, source_digest
 from agents.scheduler import SCHEDULERS, Budget, Result
 from fragenv.errors import FragenvError
-from fragenv.hardware.chip import preset_names
+from fragenv.hardware.chip import load_chip, preset_names
 from fragenv.models import zoo
 from fragenv.schedule.bounds_cost import least_possible
 from fragenv.schedule.problem import Problem
@@ -157,6 +157,12 @@ class Pair:
         """What no schedule at depth 3 is below, over depth 1."""
         return float(self.fused["least_cycles"] / self.single["fastest"]["cycles"])
 
+    @property
+    def port_busy(self) -> float:
+        """The share of the fewest cycles at depth 1 in which the DRAM port moves bytes."""
+        fastest, chip = self.single["fastest"], load_chip(self.single["chip"])
+        return float(fastest["bytes"] / chip.dram_bytes_per_cycle / fastest["cycles"])
+
     def misses(self, by_cost: bool = False) -> list[str]:
         """The limits that the pair misses, in words; ``by_cost``: the limits on cycles are for the
         schedules of the best cost."""
@@ -193,22 +199,23 @@ def table(pairs: Sequence[Pair]) -> list[str]:
     names = (
         *("network", "chip", f"bytes, depth {SINGLE}", f"depth {FUSED}", "traffic ratio"),
         *("least possible", f"cycles, depth {SINGLE}", f"depth {FUSED}", "ratio"),
-        *(f"fewest cycles, depth {SINGLE}", f"depth {FUSED}", "latency ratio", "least possible"),
-        *("fused operators", "pipelined tasks", "solvers", "verdict"),
+        *(f"fewest cycles, depth {SINGLE}", "port busy", f"depth {FUSED}", "latency ratio"),
+        *("least possible", "fused operators", "pipelined tasks", "solvers", "verdict"),
     )
-    lines = [f"| {' | '.join(names)} |", "|---|---|" + "---:|" * 13 + "---|---|"]
+    lines = [f"| {' | '.join(names)} |", "|---|---|" + "---:|" * 14 + "---|---|"]
     for pair in pairs:
         single, fused = pair.single, pair.fused
         head, verdict = [single["network"], single["chip"]], "; ".join(pair.misses()) or "good"
         if pair.error:
-            lines.append(f"| {' | '.join([*head, *[''] * 14, verdict])} |")
+            lines.append(f"| {' | '.join([*head, *[''] * 15, verdict])} |")
             continue
-        fewest = (single["fastest"]["cycles"], fused["fastest"]["cycles"])
         cells = [
             *(f"{single['bytes']:,}", f"{fused['bytes']:,}", f"{pair.traffic:.3f}"),
             *(f"{pair.least_traffic:.3f}", f"{single['cycles']:,}", f"{fused['cycles']:,}"),
             f"{pair.cost_latency:.3f}",
-            *(*(f"{n:,}" for n in fewest), f"{pair.latency:.3f}", f"{pair.least_latency:.3f}"),
+            *(f"{single['fastest']['cycles']:,}", f"{pair.port_busy:.0%}"),
+            *(f"{fused['fastest']['cycles']:,}", f"{pair.latency:.3f}"),
+            f"{pair.least_latency:.3f}",
             f"{fused['fused_operators']} of {fused['operators']}",
             f"{fused['pipelines']} of {fused['fused_tasks']}",
             f"{single['solver']}, {fused['solver']}",
@@ -233,6 +240,8 @@ def text(pairs: Sequence[Pair], wanted: int, budget: int, command: str) -> str:
         "of the fastest schedules, for which the solvers search again with as many calls and",
         f"{LITTLE:.1%} of a byte's weight, at both depths. Least possible: what no schedule of the",
         f"tasks that depth {FUSED} offers is below, over the same figure of depth {SINGLE}.",
+        f"Port busy: the share of the fewest cycles at depth {SINGLE} in which the DRAM port moves",
+        "bytes, about the most that fewer bytes can save.",
         "",
         f"Limits: traffic {TRAFFIC}, fewest cycles {LATENCY} on {' and '.join(LATENCY_CHIPS)},",
         f"neither above {NEVER:g}. {len(pairs)} of {wanted} pairs are measured, {good} keep them.",
