@@ -2,8 +2,8 @@
 
 Every operator is in exactly one task. The cover minimises the default cost as if tasks ran one
 after the other: an integer program (set partitioning) over the cycles, the DRAM bytes and the
-working set of every task, by the tilings that ``Problem.plan`` chooses from. HiGHS solves it in
-about a second, so that ``apply`` calls are left for what closed forms do not know: how tasks
+working set of every task, by the tilings that ``Problem.plan`` chooses from. HiGHS mostly solves it
+in about a second, so that ``apply`` calls are left for what closed forms do not know: how tasks
 overlap.
 """
 
@@ -23,8 +23,11 @@ from fragenv.patterns.sparse_rows import matrix_of
 from fragenv.schedule.choices import Choice, busiest_cycles
 from fragenv.schedule.problem import MAX_SLOTS, Problem
 
-#: relative gap at which the search for a cover stops, and its nodes at most
-GAP, NODES = 0.002, 200
+#: relative gap at which the search for a cover stops, its nodes at most, and its seconds: nearly
+#: all take one or two, some of GoogLeNet's with fused layers minutes
+GAP, NODES, SECONDS = 0.002, 200, 10.0
+#: with more columns than that, tasks count as equally good that differ by some times as much
+MANY, COARSER = 12_000, 4
 
 
 class Column(NamedTuple):
@@ -154,8 +157,9 @@ def run_cover(meter: Meter, cover: Cover) -> Partial | None:
     return path
 
 
-def _undercut(columns: Sequence[Column]) -> list[Column]:
-    """The columns that no other one for the same operators undercuts in cost and working set."""
+def _undercut(columns: Sequence[Column], gap: float = GAP) -> list[Column]:
+    """The columns that no other one for the same operators undercuts in cost and working set;
+    costs that differ by less than ``gap`` are equal."""
     alike: dict[tuple[object, ...], list[Column]] = defaultdict(list)
     for column in columns:
         choice = column.choice
@@ -165,9 +169,11 @@ def _undercut(columns: Sequence[Column]) -> list[Column]:
         least = inf
         for column in sorted(group, key=lambda c: (c.sram, c.cost)):
             # smaller differences are within what closed forms know
-            if column.cost < (1 - GAP) * least:
+            if column.cost < (1 - gap) * least:
                 kept.append(column)
                 least = column.cost
+    if len(kept) > MANY and gap < 1 / COARSER:
+        return _undercut(kept, gap * COARSER)
     return kept
 
 
@@ -242,7 +248,7 @@ class _Program:
             integrality=np.full(len(self.columns), int(exact)),
             bounds=Bounds(0.0, 1.0),
             constraints=LinearConstraint(matrix, self.low, self.high),
-            options={"mip_rel_gap": GAP, "node_limit": NODES},
+            options={"mip_rel_gap": GAP, "node_limit": NODES, "time_limit": SECONDS},
         )
         if found.x is None:
             return None

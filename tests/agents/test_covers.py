@@ -7,6 +7,7 @@ from math import inf
 import pytest
 from blocks import basic_block, chain, fire, inverted_residual
 
+from agents.heuristics import covers
 from agents.heuristics.covers import GAP, Covers, fuses, run_cover
 from agents.heuristics.sets import try_covers
 from agents.scheduler import Budget, Meter
@@ -122,3 +123,23 @@ def test_try_covers__one_fuses_nothing() -> None:
     assert not fuses(plain)
     tasks = [cover.tasks for cover, _ in try_covers(Meter(plain, Budget(2000)), 1000)]
     assert len(set(tasks)) == len(tasks)
+
+
+def test_undercut__leaves_fewer_columns_where_there_are_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    problem = Problem(fire(), "ecp5-85", 8, 3)
+    columns = [c for f in range(len(problem.library)) for c in Covers(problem)._columns(f, False)]
+    fine = covers._undercut(columns)
+    monkeypatch.setattr(covers, "MANY", len(fine) - 1)
+    coarse = covers._undercut(columns)
+    assert len(coarse) < len(fine)
+
+    def tasks(of: list[covers.Column]) -> set[tuple[object, ...]]:
+        return {(c.choice.operators, c.choice.keep, c.on_chip) for c in of}
+
+    # every task stays, with the smallest of its working sets
+    assert tasks(coarse) == tasks(fine)
+    for task in tasks(fine):
+        least = [min(c.sram for c in of if task in tasks([c])) for of in (coarse, fine)]
+        assert least[0] == least[1]
