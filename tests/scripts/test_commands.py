@@ -83,7 +83,7 @@ def test_evaluate__runs_an_agent_on_another_network(finished: Path, tmp_path: Pa
         "--chip", "xc7z020", "--budget", "300", "--output", str(tmp_path / "e"),
         "--objective", "throughput",
     )  # fmt: skip
-    assert "ppo" in said and "Cost: period" in said
+    assert "ppo" in said and "cost: period and traffic" in said
     summary = json.loads((tmp_path / "e" / "summary.json").read_text("utf-8"))
     assert summary["chip"] == "xc7z020" and summary["objective"] == "throughput"
     best = summary["schedulers"][summary["best"]]
