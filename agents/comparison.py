@@ -61,17 +61,17 @@ def write_comparison(
     """comparison.csv and comparison.md."""
     rows = {name: figures(problem, entry) for name, entry in entries.items()}
     bound = problem.bound
-    counted = "period" if problem.objective is Objective.THROUGHPUT else "latency"
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     columns = list(next(iter(rows.values())))
     writer.writerow(["scheduler", *columns, "latency_over_bound", "traffic_over_bound"])
     lines = [
-        f"# {problem.graph.name} on {problem.chip.name}, batch {problem.batch}",
+        f"# {_title(problem)}",
         "",
         f"Made by `{command}`. Lower bounds: latency {bound.latency_cycles:,} cycles, period of "
         f"overlapping jobs {bound.period_cycles:,} cycles, {bound.traffic_bytes:,} bytes.",
-        f"Cost: {counted} and traffic over their bounds, added; it is minus the default return.",
+        f"Cost: {_counted(problem)} and traffic over their bounds, added; it is minus the default "
+        "return.",
         *([TIMED_OUT] if any(row["timed_out"] for row in rows.values()) else []),
         "",
         "| scheduler | cost | latency, cycles | over bound | ms | period, cycles | frames/s "
@@ -96,13 +96,17 @@ def write_comparison(
 
 def comparison_table(problem: Problem, entries: Mapping[str, Entry]) -> Table:
     """What matters most, the best schedule first, in 80 columns."""
-    bound = problem.bound
-    counted = "period" if problem.objective is Objective.THROUGHPUT else "latency"
+    counted = _counted(problem)
     note = f"cost: {counted} and traffic over their lower bounds (the columns x bound), added"
     if any(entry.result.timed_out for entry in entries.values()):
-        note += "\n*: the limit of seconds ended the search before its calls were used"
-    title = f"{problem.graph.name} on {problem.chip.name}, batch {problem.batch}"
-    table = Table(title=title, caption=note, box=SIMPLE_HEAD, padding=0, caption_justify="left")
+        note += f"\n{TIMED_OUT}"
+    table = Table(
+        title=_title(problem),
+        caption=note,
+        box=SIMPLE_HEAD,
+        padding=0,
+        caption_justify="left",
+    )
     for column in (
         *("scheduler", "cost", f"{counted}, ms", "x bound", "frames/s", "traffic, MB", "x bound"),
         *("calls", "s"),
@@ -120,8 +124,17 @@ def comparison_table(problem: Problem, entries: Mapping[str, Entry]) -> Table:
             f"{cycles / problem.bound_cycles:.2f}",
             f"{problem.frames_per_second(state):.4g}",
             f"{state.traffic_bytes / 1e6:.2f}",
-            f"{state.traffic_bytes / bound.traffic_bytes:.2f}",
+            f"{state.traffic_bytes / problem.bound.traffic_bytes:.2f}",
             f"{result.apply_calls:,}{'*' * result.timed_out}",
             f"{result.wall_s:.2f}",
         )
     return table
+
+
+def _title(problem: Problem) -> str:
+    return f"{problem.graph.name} on {problem.chip.name}, batch {problem.batch}"
+
+
+def _counted(problem: Problem) -> str:
+    """The cycles that the cost counts, in a word."""
+    return "period" if problem.objective is Objective.THROUGHPUT else "latency"

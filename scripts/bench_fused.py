@@ -68,7 +68,7 @@ def row_of(case: Case) -> Row:
         problem = Problem(zoo.graph(case.network), case.chip, BATCH, case.depth)
         results = _solved(problem, case)
         swift = _solved(by_cycles(problem), case)
-        least = least_of(problem)
+        least = least_possible(problem)
     except FragenvError as error:
         return {**row, "error": str(error)}
     # within one problem costs compare; between depths their bounds may differ
@@ -79,7 +79,8 @@ def row_of(case: Case) -> Row:
         **summary(problem, best),
         "solvers": {r.scheduler: summary(problem, r) for r in results},
         "fastest": summary(problem, fastest),
-        **least,
+        "least_cycles": least.latency_cycles,
+        "least_bytes": least.traffic_bytes,
         "wall_s": round(time.perf_counter() - start, 1),
     }
 
@@ -94,13 +95,6 @@ def by_cycles(problem: Problem) -> Problem:
     unit = round(problem.bound.traffic_bytes / LITTLE)
     found.bound = replace(problem.bound, traffic_bytes=unit)
     return found
-
-
-def least_of(problem: Problem) -> Row:
-    """What no schedule of the problem is below. Cycles: by the work, the port and the paths of its
-    tasks in closed form. Bytes: by all tasks at once."""
-    least = least_possible(problem)
-    return {"least_cycles": least.latency_cycles, "least_bytes": least.traffic_bytes}
 
 
 def summary(problem: Problem, result: Result) -> Row:

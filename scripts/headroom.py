@@ -123,16 +123,11 @@ def page(rows: Sequence[Row], wanted: int, schedulers: Sequence[str], command: s
 def depth_lines(rows: Sequence[Row]) -> list[str]:
     """How rich the decisions are at each depth: at how many pairs of model and chip the beam is
     far below uniform, and further below than at depth 1."""
-    ratios = {
-        (r["max_depth"], r["batch"], r["model"], r["chip"]): r["beam_over_uniform"]
-        for r in rows
-        if "error" not in r
+    solved = {
+        (r["max_depth"], r["batch"], r["model"], r["chip"]): r for r in rows if "error" not in r
     }
-    least = {
-        (r["max_depth"], r["batch"], r["model"], r["chip"]): r["least_cost"] / r["uniform_cost"]
-        for r in rows
-        if "error" not in r
-    }
+    ratios = {key: r["beam_over_uniform"] for key, r in solved.items()}
+    least = {key: r["least_cost"] / r["uniform_cost"] for key, r in solved.items()}
     lines = [
         f"| depth | batch | pairs measured | beam at most {RICH} of uniform | no schedule can be "
         "| measured at depth 1 too | further below uniform than there |",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import re
 import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,12 +62,8 @@ def test_docs__commands_have_the_options_that_pages_show(
 
 def options_of(script: str) -> set[str]:
     """What a script's command line knows."""
-    known = set(sys.modules)
-    module = importlib.import_module(script)
-    for name in {"options", script} - known:
-        sys.modules.pop(name, None)
     app = typer.Typer()
-    app.command()(module.main)
+    app.command()(importlib.import_module(script).main)
     command = typer.main.get_command(app)
     known_options = {"--help"}
     for parameter in command.params:

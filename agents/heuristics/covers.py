@@ -159,7 +159,7 @@ def run_cover(meter: Meter, cover: Cover) -> Partial | None:
 
 def _undercut(columns: Sequence[Column], gap: float = GAP) -> list[Column]:
     """The columns that no other one for the same operators undercuts in cost and working set;
-    costs that differ by less than ``gap`` are equal."""
+    costs that differ by less than ``gap`` are equal, or by more where ``MANY`` are left."""
     alike: dict[tuple[object, ...], list[Column]] = defaultdict(list)
     for column in columns:
         choice = column.choice

@@ -68,14 +68,6 @@ class Timeline:
         self.ends: Ints = np.empty(0, dtype=np.int64) if ends is None else ends
         self.count = count
 
-    def with_room(self, more: int) -> tuple[Ints, Ints, int]:
-        """Copies of the arrays with room for ``more`` intervals, and the count."""
-        count = self.count
-        starts = np.empty(count + more, dtype=np.int64)
-        ends = np.empty(count + more, dtype=np.int64)
-        starts[:count], ends[:count] = self.starts[:count], self.ends[:count]
-        return starts, ends, count
-
     @property
     def last(self) -> int:
         """When the unit is free for good."""
@@ -83,7 +75,10 @@ class Timeline:
 
     def placed(self, ready: int, duration: int) -> tuple[int, Timeline]:
         """The earliest start of ``duration`` cycles from ``ready`` on, and the timeline with it."""
-        starts, ends, count = self.with_room(1)
+        count = self.count
+        starts = np.empty(count + 1, dtype=np.int64)
+        ends = np.empty(count + 1, dtype=np.int64)
+        starts[:count], ends[:count] = self.starts[:count], self.ends[:count]
         start, count = insert(starts, ends, count, ready, duration)
         return start, Timeline(starts, ends, count)
 

@@ -24,9 +24,9 @@ ROOT = Path(__file__).parents[2]
 
 #: cycles in which accesses to the buffer meet in a bank, as a share of all
 MEETING = 0.01
-#: of schedules that nobody chose: a fully connected layer of three frames on 1 x 7 lanes reads a
-#: pixel for every seven weights, and they meet
-MEETING_AT_RANDOM = 0.02
+#: of two random schedules, (seed, batch): a fully connected layer of three frames on 1 x 7 lanes
+#: reads a pixel for every seven weights, and they meet
+MEETING_MORE = {(4, 3): 0.02, (5, 3): 0.02}
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_random_schedules__equal_the_reference(
     emitted(model, chip, batch, seed, tmp_path / "e")
     verdict = verify(tmp_path / "e", 2 * batch, seed)
     assert verdict.wrong_bytes == 0
-    assert abs(verdict.cycle_error) < MEETING_AT_RANDOM
+    assert abs(verdict.cycle_error) < MEETING_MORE.get((seed, batch), MEETING)
 
 
 def test_verify_script__fails_on_wrong_weights(on_default_chip: Path, tmp_path: Path) -> None:
